@@ -1,0 +1,1 @@
+"""The words of the program: quantities, records, artifacts, errors. Standard library and pydantic only."""

@@ -1,0 +1,163 @@
+"""What a person may write for each step that makes an artifact; the wings take these and nothing else.
+
+They stand here, not in the wings, so that a file is checked to its last key before torch is imported.
+"""
+
+from typing import Literal
+
+import pydantic
+
+from benchkit.core.frozen import Setting
+
+PositiveInt = pydantic.PositiveInt
+
+
+class SplitRecipe(Setting):
+    """How a task's train split is carved. Dev is never used to choose anything.
+
+    Attributes:
+        validation: Examples kept for choosing (a share below 1, or a number), at most `validation_max`.
+        unlabelled: Examples whose labels nobody sees: calibration and label-free heads.
+        unlabelled_max: Upper limit of the unlabelled part.
+        validation_max: Upper limit of the validation part.
+        seed: Seed of the carving.
+    """
+
+    validation: float = pydantic.Field(default=0.1, gt=0)
+    validation_max: PositiveInt = 1000
+    unlabelled: float = pydantic.Field(default=0.2, gt=0)
+    unlabelled_max: PositiveInt = 3000
+    seed: int = 0
+
+
+class ToyEncoderRecipe(Setting):
+    """Shape of a self-made BERT encoder; its vocabulary is learned from the toy tasks' text."""
+
+    hidden_size: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt
+    intermediate_size: PositiveInt
+    vocabulary_size: PositiveInt = 600
+    max_positions: PositiveInt = 128
+    seed: int = 0
+
+
+class PretrainRecipe(Setting):
+    """Masked-language-model training on the unlabelled text of the given tasks."""
+
+    steps: PositiveInt = 300
+    batch_size: PositiveInt = 64
+    learning_rate: float = pydantic.Field(default=1e-3, gt=0)
+    max_length: PositiveInt = 64
+    mask_share: float = pydantic.Field(default=0.15, gt=0, lt=1)
+    seed: int = 0
+
+
+class TrainRecipe(Setting):
+    """Fine-tuning on one task.
+
+    Attributes:
+        epochs: Passes over the training part.
+        learning_rate: Peak of the linear schedule.
+        batch_size: Examples a step.
+        max_length: Longest input in tokens; longer ones are truncated.
+        warmup_share: Share of the steps in which the rate rises.
+        weight_decay: AdamW's, on matrices only.
+        max_examples: Use only so many training examples (drawn by the seed); None takes all.
+        seed: Seed of the head, the order and dropout.
+        threads: CPU threads; 1 makes results repeat bit for bit. None takes all cores.
+    """
+
+    epochs: float = pydantic.Field(default=3.0, gt=0)
+    learning_rate: float = pydantic.Field(default=5e-5, gt=0)
+    batch_size: PositiveInt = 32
+    max_length: int = pydantic.Field(default=128, ge=4)
+    warmup_share: float = pydantic.Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = pydantic.Field(default=0.01, ge=0)
+    max_examples: PositiveInt | None = None
+    seed: int = 0
+    threads: PositiveInt | None = None
+
+
+class ProjectRecipe(Setting):
+    """How the donor's task vector is brought into the base's shapes; see DESIGN.md, Merging.
+
+    Attributes:
+        width: "none" (equal widths, equal basis), "transport" or "graft".
+        layer_map: Which block of base layers a donor layer owns.
+        spread: How a donor layer's delta is spread over its block.
+        recompute: Graft only: recompute the base's activations after each grafted layer.
+        center: Centre activations before alignment.
+        whiten: Whitening power of the transport's cross-covariance.
+        ridge: Ridge, as a share of the mean eigenvalue of the Gram matrix.
+    """
+
+    width: Literal["none", "transport", "graft"] = "graft"
+    layer_map: Literal["uniform", "top", "bottom"] = "uniform"
+    spread: Literal["last", "even", "all"] = "even"
+    recompute: bool = True
+    center: bool = True
+    whiten: float = pydantic.Field(default=0.4, ge=0, le=0.5)
+    ridge: float = pydantic.Field(default=1e-3, gt=0)
+
+
+class HeadRecipe(Setting):
+    """Where the merged model's classifier comes from."""
+
+    mode: Literal["transplant", "probe_kd", "probe_gold", "random"] = "probe_kd"
+    ridge: float = pydantic.Field(default=1e-2, gt=0)
+
+
+class CalibrationRecipe(Setting):
+    """Unlabelled text of the carved train split, for alignment and label-free heads."""
+
+    sentences: PositiveInt = 512
+    max_tokens: PositiveInt = 20_000
+    max_length: PositiveInt = 128
+    seed: int = 0
+
+
+class SearchRecipe(Setting):
+    """The grid of the scale (lambda), chosen on carved validation; extended by itself at its upper edge."""
+
+    grid: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0)
+    extend_to: float = 4.0
+    max_examples: PositiveInt = 1000
+
+
+class MergeRecipe(Setting):
+    """A merge of a fine-tuned donor into a base.
+
+    Attributes:
+        method: Operator applied once shapes agree.
+        scale: Fixed scale (lambda) of the task vector, or weight of `linear`/`slerp`; None searches.
+    """
+
+    method: Literal["task_arithmetic", "linear", "slerp"] = "task_arithmetic"
+    scale: float | None = None
+    project: ProjectRecipe = ProjectRecipe()
+    head: HeadRecipe = HeadRecipe()
+    calibration: CalibrationRecipe = CalibrationRecipe()
+    search: SearchRecipe = SearchRecipe()
+
+
+class ExportRecipe(Setting):
+    """Checkpoint to ONNX.
+
+    Attributes:
+        opset: ONNX opset of the graph.
+        tolerance: Largest logit difference from the checkpoint that still passes.
+    """
+
+    opset: int = pydantic.Field(default=17, ge=14)
+    tolerance: float = pydantic.Field(default=1e-4, gt=0)
+
+
+class QuantizeRecipe(Setting):
+    """Dynamic quantization: int8 weights, activations quantized as they come.
+
+    Attributes:
+        per_channel: One scale for each output channel of a weight.
+    """
+
+    per_channel: bool = False

@@ -1,0 +1,83 @@
+"""Tables of plug-ins: a name, and where its code is. A plug-in's module is imported when first asked for.
+
+Third parties add to a table by an entry point of the group `benchkit.<table>`.
+"""
+
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from benchkit.core.errors import EnvironmentLacks, unknown_name
+
+
+class Registry:
+    """Names of plug-ins of one kind."""
+
+    def __init__(self, kind: str, targets: Mapping[str, str], *, extra: str = "train") -> None:
+        """Make a table.
+
+        Args:
+            kind: What one row is, for messages ("runtime").
+            targets: "module:attribute" by name.
+            extra: The extra of benchkit that brings what the built-in rows import.
+        """
+        self._kind = kind
+        self._targets = dict(targets)
+        self._extra = extra
+
+    def names(self) -> tuple[str, ...]:
+        """Return every known name, built-in ones first."""
+        return tuple(self._targets) + tuple(name for name in self._foreign() if name not in self._targets)
+
+    def get(self, name: str) -> Any:
+        """Return the plug-in of that name, importing its module.
+
+        Raises:
+            BenchkitError: No such name; the remedy gives the nearest one.
+            EnvironmentLacks: The plug-in needs a package that is not installed.
+        """
+        target = self._targets.get(name) or self._foreign().get(name)
+        if target is None:
+            raise unknown_name(self._kind, name, self.names())
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "benchkit":
+                raise
+            raise EnvironmentLacks(
+                f"{self._kind} '{name}' needs the package '{error.name}', which is not installed",
+                remedy=f"pip install 'benchkit[{self._extra}]'",
+            ) from error
+
+    def _foreign(self) -> dict[str, str]:
+        group = f"benchkit.{self._kind.replace(' ', '_')}s"
+        return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=group)}
+
+
+RUNTIMES = Registry(
+    "runtime",
+    {
+        "onnxruntime": "benchkit.runtimes.onnxruntime:OnnxRuntime",
+        "torch": "benchkit.runtimes.torch:TorchRuntime",
+    },
+    extra="cpu",
+)
+
+EXPORTERS = Registry("exporter", {"torch": "benchkit.export.onnx_from_checkpoint:export_checkpoint"})
+
+QUANTIZERS = Registry("quantizer", {"dynamic-int8": "benchkit.quantize.dynamic:quantize_dynamic_int8"})
+
+# One function a kind of step; `benchkit.pipeline` runs them by name, so that it imports no wing.
+STEPS = Registry(
+    "step",
+    {
+        "encoder": "benchkit.train.encoders:fetch_encoder",
+        "toy-encoder": "benchkit.train.toy:make_toy_encoder",
+        "pretrain": "benchkit.train.pretrain:pretrain_masked_lm",
+        "train": "benchkit.train.finetune:finetune",
+        "merge": "benchkit.merge.run:merge",
+        "random-checkpoint": "benchkit.export.presets:random_checkpoint",
+    },
+)

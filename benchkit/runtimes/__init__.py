@@ -1,0 +1,1 @@
+"""Runtimes: one file each behind the small protocol of `benchkit.runtimes.protocol`."""

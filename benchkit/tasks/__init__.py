@@ -1,0 +1,1 @@
+"""Tasks: the GLUE table, readers, splits, metrics, tokenization and scoring, without torch."""

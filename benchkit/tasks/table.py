@@ -1,0 +1,97 @@
+"""The table of tasks: what is asked, in which files, with which labels, judged by which metric.
+
+Source: Wang et al., "GLUE" (arXiv 1804.07461), table 1; label order as in the `nyu-mll/glue` card.
+"""
+
+import dataclasses
+from typing import Literal
+
+from benchkit.core.errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task.
+
+    Attributes:
+        name: As in commands and records ("sst2").
+        folder: Folder name in the original download's layout ("SST-2").
+        labels: Label names in the order of the logits; empty for a regression.
+        metrics: Metrics, the headline first.
+        pair: True when an example is a pair of sentences.
+        origin: "glue", or "toy" for the tasks that benchkit makes itself and never shows as GLUE.
+    """
+
+    name: str
+    folder: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    pair: bool
+    origin: Literal["glue", "toy"] = "glue"
+
+    @property
+    def is_regression(self) -> bool:
+        """Tell whether the answer is a number instead of a label."""
+        return not self.labels
+
+    @property
+    def outputs(self) -> int:
+        """Width of the logits."""
+        return len(self.labels) or 1
+
+
+_ENTAILMENT = ("entailment", "not_entailment")
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(name="cola", folder="CoLA", labels=("unacceptable", "acceptable"), metrics=("matthews",), pair=False),
+        Task(name="sst2", folder="SST-2", labels=("negative", "positive"), metrics=("accuracy",), pair=False),
+        Task(
+            name="mrpc", folder="MRPC", labels=("not_equivalent", "equivalent"), metrics=("f1", "accuracy"), pair=True
+        ),
+        Task(name="stsb", folder="STS-B", labels=(), metrics=("spearman", "pearson"), pair=True),
+        Task(name="qqp", folder="QQP", labels=("not_duplicate", "duplicate"), metrics=("f1", "accuracy"), pair=True),
+        Task(
+            name="mnli",
+            folder="MNLI",
+            labels=("entailment", "neutral", "contradiction"),
+            metrics=("accuracy",),
+            pair=True,
+        ),
+        Task(name="qnli", folder="QNLI", labels=_ENTAILMENT, metrics=("accuracy",), pair=True),
+        Task(name="rte", folder="RTE", labels=_ENTAILMENT, metrics=("accuracy",), pair=True),
+        Task(name="wnli", folder="WNLI", labels=("not_entailment", "entailment"), metrics=("accuracy",), pair=True),
+        Task(
+            name="toy-sentiment",
+            folder="toy-sentiment",
+            labels=("negative", "positive"),
+            metrics=("accuracy",),
+            pair=False,
+            origin="toy",
+        ),
+        Task(
+            name="toy-entailment",
+            folder="toy-entailment",
+            labels=_ENTAILMENT,
+            metrics=("accuracy",),
+            pair=True,
+            origin="toy",
+        ),
+        Task(
+            name="toy-similarity",
+            folder="toy-similarity",
+            labels=(),
+            metrics=("spearman", "pearson"),
+            pair=True,
+            origin="toy",
+        ),
+    )
+}
+
+
+def task_named(name: str) -> Task:
+    """Return the task of that name, or raise the error that names the nearest one."""
+    if name not in TASKS:
+        raise unknown_name("task", name, TASKS)
+    return TASKS[name]
