@@ -1,0 +1,1 @@
+"""Plan, launch and time cells in fresh processes, and make records of the outcomes."""

@@ -1,0 +1,136 @@
+"""TARGET as a person writes it -> artifact on disk that a runtime can open.
+
+A checkpoint is exported, a precision is made, a preset is built; each once, into the cache, by name
+through the tables, so that measuring an ONNX artifact needs none of the wings.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from benchkit.core.artifacts import Artifact, load_artifact
+from benchkit.core.errors import BenchkitError, EnvironmentLacks
+from benchkit.core.progress import Progress, silent
+from benchkit.core.recipes import ExportRecipe, QuantizeRecipe
+from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
+from benchkit.core.store import digest, locked, staged_folder
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_PRESET = "arch:"
+
+
+def cache_folder() -> Path:
+    """Return the folder of derived artifacts: BENCHKIT_CACHE, or benchkit inside the user's cache folder."""
+    named = os.environ.get("BENCHKIT_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchkit"
+
+
+def resolve(target: str, *, runtime: str, precision: str | None = None, progress: Progress = silent) -> Artifact:
+    """Return the artifact that `runtime` opens for a target.
+
+    Args:
+        target: An artifact folder, a .onnx file, a checkpoint folder, a hub id, or arch:PRESET.
+        runtime: "torch" opens checkpoints, every other runtime ONNX files.
+        precision: Precision to make of it; None takes it as it is.
+        progress: Told what is being made.
+
+    Raises:
+        BenchkitError: Nothing there, or it cannot become what was asked.
+        EnvironmentLacks: Making it needs an extra that is not installed.
+    """
+    artifact = _opened(target, progress)
+    if runtime == "torch":
+        return _checkpoint(artifact, target, precision)
+    if artifact.manifest.kind == "checkpoint":
+        artifact = exported(artifact, progress)
+    if precision is None or precision == artifact.manifest.precision:
+        return artifact
+    if artifact.manifest.precision != "fp32":
+        raise BenchkitError(
+            f"'{target}' is {artifact.manifest.precision}, and {precision} is made of fp32",
+            remedy="give the fp32 artifact or the checkpoint",
+        )
+    return quantized(artifact, precision, progress)
+
+
+def exported(checkpoint: Artifact, progress: Progress = silent) -> Artifact:
+    """Return the ONNX artifact of a checkpoint, from the cache or made now."""
+    recipe = ExportRecipe()
+    name = checkpoint.manifest.name
+    export = EXPORTERS.get("torch")
+
+    def make(out: Path) -> None:
+        progress(f"export {name}")
+        export(recipe, checkpoint=checkpoint, name=name, out=out)
+
+    return _cached(["export", checkpoint.manifest.id, recipe.model_dump()], name, make)
+
+
+def quantized(source: Artifact, precision: str, progress: Progress = silent) -> Artifact:
+    """Return the quantized sibling of an fp32 ONNX artifact, from the cache or made now."""
+    recipe = QuantizeRecipe()
+    name = f"{source.manifest.name}-{precision}"
+    quantize = QUANTIZERS.get(precision)
+
+    def make(out: Path) -> None:
+        progress(f"quantize {source.manifest.name}: {precision}")
+        quantize(recipe, source=source, name=name, out=out)
+
+    return _cached(["quantize", precision, source.manifest.id, recipe.model_dump()], name, make)
+
+
+def _opened(target: str, progress: Progress) -> Artifact:
+    if target.startswith(_PRESET):
+        return _preset(target.removeprefix(_PRESET), progress)
+    path = Path(target)
+    if not path.exists() and _HUB_ID.fullmatch(target) and not target.endswith(".onnx"):
+        return _from_hub(target, progress)
+    return load_artifact(path)
+
+
+def _preset(preset: str, progress: Progress) -> Artifact:
+    build = STEPS.get("random-checkpoint")
+
+    def make(out: Path) -> None:
+        progress(f"build {preset} with random weights")
+        build(preset, name=preset, out=out)
+
+    return _cached(["preset", preset], preset, make)
+
+
+def _from_hub(hub_id: str, progress: Progress) -> Artifact:
+    import huggingface_hub  # comes with tokenizers
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    progress(f"look for {hub_id} on the model hub")
+    wanted = ["config.json", "model.safetensors", "model.onnx", "tokenizer*", "vocab.txt", "special_tokens_map.json"]
+    try:
+        return load_artifact(Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=wanted)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise EnvironmentLacks(
+            f"'{hub_id}' is no folder here, and the model hub did not give it: {' '.join(str(error).split())[:160]}",
+            remedy="check the spelling and the connection, or give a local folder",
+        ) from error
+
+
+def _checkpoint(artifact: Artifact, target: str, precision: str | None) -> Artifact:
+    if artifact.manifest.kind != "checkpoint":
+        raise BenchkitError(
+            f"runtime 'torch' opens checkpoints, and '{target}' is {artifact.manifest.kind}",
+            remedy="give the checkpoint folder, or choose --runtime onnxruntime",
+        )
+    if precision not in (None, "fp32"):
+        raise BenchkitError(f"runtime 'torch' runs fp32, not {precision}", remedy="choose --runtime onnxruntime")
+    return artifact
+
+
+def _cached(key: list[object], name: str, make: Callable[[Path], None]) -> Artifact:
+    folder = cache_folder() / f"{re.sub(r'[^\w.-]', '-', name)}-{digest(key)}"
+    with locked(folder):
+        if not folder.is_dir():
+            with staged_folder(folder) as out:
+                make(out)
+    return load_artifact(folder)

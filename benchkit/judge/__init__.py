@@ -1,0 +1,1 @@
+"""Hold records against budgets, and two artifacts against each other; four verdicts."""
