@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchkit.bench.inputs import ASSUMED_VOCABULARY
+from benchkit.bench.job import Job
 from benchkit.bench.launch import run_in_child
 from benchkit.bench.plan import Matrix, PlannedJob, Spot, check_lengths, interleaved, predicted_s, spots
 from benchkit.bench.record import Outcome, failed_record, profile_record
@@ -53,7 +54,7 @@ def plan(
         None if missing is None else NotMeasured(reason=missing.reason, detail=missing.detail, remedy=missing.remedy)
     )
     cells = spots(artifacts, matrix)
-    vocabulary = {cell.artifact.manifest.id: _vocabulary_size(cell.artifact) for cell in cells}
+    vocabulary = {cell.artifact.manifest.id: vocabulary_size(cell.artifact) for cell in cells}
     return cells, interleaved(cells, matrix, schedule, vocabulary=vocabulary, with_energy=energy is None), energy
 
 
@@ -87,8 +88,6 @@ def profile(
     cells, jobs, energy = plan(artifacts, matrix, schedule)
     done = _read_journal(journal)
     outcomes: list[dict[str, list[Outcome]]] = [{"time": [], "memory": [], "energy": []} for _ in cells]
-    started: dict[int, str] = {}
-    elapsed_s = [0.0] * len(cells)
     failures: dict[int, str] = {}
     remaining_s = predicted_s(jobs)
     for number, planned in enumerate(jobs):
@@ -97,37 +96,33 @@ def profile(
             continue
         progress(f"profile {cells[index].label()}, {job.kind} run {run + 1}, {_left(remaining_s)}", number / len(jobs))
         key = digest([job.as_json(), cells[index].artifact.manifest.id, run, host_facts().id])
-        started.setdefault(index, utc_now())
-        begin_s = time.perf_counter()
         if key not in done:
             try:
-                done[key] = run_in_child(job, timeout_s=cell_timeout_s)
+                done[key] = _timed_child(job, cell_timeout_s)
             except MeasurementFailed as error:
                 failures[index] = str(error)
                 continue
             if journal is not None:
                 append_lines(journal, [{"key": key, "outcome": done[key]}])
-            remaining_s = _predict_again(remaining_s, jobs, number, time.perf_counter() - begin_s)
-        elapsed_s[index] += time.perf_counter() - begin_s
+            remaining_s = _predict_again(remaining_s, jobs, number, done[key]["elapsed_s"])
         outcomes[index][job.kind].append(done[key])
     progress("profile", 1.0)
     return [
-        failed_record(cell, failures[n], started_at_utc=started[n], elapsed_s=elapsed_s[n], seed=matrix.seed)
+        failed_record(cell, failures[n], started_at_utc=utc_now(), seed=matrix.seed)
         if n in failures
-        else profile_record(
-            cell,
-            outcomes[n],
-            energy=energy,
-            started_at_utc=started[n],
-            elapsed_s=elapsed_s[n],
-            seed=matrix.seed,
-            warnings=_warnings(cell),
-        )
+        else profile_record(cell, outcomes[n], energy=energy, seed=matrix.seed, warnings=_warnings(cell))
         for n, cell in enumerate(cells)
     ]
 
 
-def _vocabulary_size(artifact: Artifact) -> int:
+def _timed_child(job: Job, timeout_s: float) -> Outcome:
+    started_at_utc, begin_s = utc_now(), time.perf_counter()
+    outcome = run_in_child(job, timeout_s=timeout_s)
+    return outcome | {"started_at_utc": started_at_utc, "elapsed_s": round(time.perf_counter() - begin_s, 3)}
+
+
+def vocabulary_size(artifact: Artifact) -> int:
+    """Return how many token ids the model knows; a bare .onnx file does not say, so that few are assumed."""
     value = artifact.config().get("vocab_size")
     return value if isinstance(value, int) else ASSUMED_VOCABULARY
 

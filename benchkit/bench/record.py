@@ -15,6 +15,7 @@ Outcome = dict[str, Any]
 
 # CPU time above the threads asked for: what the interpreter and the kernel do beside the operators.
 _THREAD_TOLERANCE = 0.1
+_BEARABLE_SHARE = 0.2
 
 
 def seal(**fields: Any) -> Record:
@@ -28,8 +29,6 @@ def profile_record(
     outcomes: dict[str, list[Outcome]],
     *,
     energy: NotMeasured | None,
-    started_at_utc: str,
-    elapsed_s: float,
     seed: int,
     warnings: Sequence[str] = (),
 ) -> Record:
@@ -39,12 +38,11 @@ def profile_record(
         spot: The cell.
         outcomes: Outcomes by pass ("time", "memory", "energy"), in the order taken.
         energy: Why energy was not measured; None when it was.
-        started_at_utc: When its first job began.
-        elapsed_s: Sum of the wall time of its jobs.
         seed: Seed of the inputs.
         warnings: What a reader of the record has to know.
     """
     timed = outcomes["time"]
+    everything = [outcome for passes in outcomes.values() for outcome in passes]
     measurements: dict[str, Measurement] = {}
     if spot.scenario == "single-stream":
         # Nanoseconds in, whole nanoseconds out: rounding keeps 312.345 us from becoming 17 digits.
@@ -69,8 +67,8 @@ def profile_record(
         artifact=spot.artifact.facts(),
         cell=cell_of(spot, proof["provider"]),
         host=host_facts(),
-        started_at_utc=started_at_utc,
-        elapsed_s=round(elapsed_s, 3),
+        started_at_utc=min(outcome["started_at_utc"] for outcome in everything),
+        elapsed_s=round(sum(outcome["elapsed_s"] for outcome in everything), 3),
         seed=seed,
         measurements=measurements,
         noise=noise_of(timed, threads=spot.options.threads),
@@ -78,7 +76,7 @@ def profile_record(
     )
 
 
-def failed_record(spot: Spot, reason: str, *, started_at_utc: str, elapsed_s: float, seed: int) -> Record:
+def failed_record(spot: Spot, reason: str, *, started_at_utc: str, seed: int) -> Record:
     """Make the record of a cell whose worker crashed or hung: void, with its reason, and never dropped."""
     nothing = NotMeasured(reason="worker_failed", detail=reason, remedy="see the reason; the other cells are complete")
     return seal(
@@ -87,7 +85,7 @@ def failed_record(spot: Spot, reason: str, *, started_at_utc: str, elapsed_s: fl
         cell=cell_of(spot, "none"),
         host=host_facts(),
         started_at_utc=started_at_utc,
-        elapsed_s=round(elapsed_s, 3),
+        elapsed_s=0.0,
         seed=seed,
         measurements={"latency": nothing, "throughput": nothing, "peak_memory": nothing},
         noise=Noise(verdict="invalid", reasons=(reason,)),
@@ -112,7 +110,8 @@ def cell_of(spot: Spot, provider: str) -> Cell:
 def noise_of(timed: Sequence[Outcome], *, threads: int) -> Noise:
     """Judge a cell by its timed runs: disturbed, run on other threads than asked, or answering nonsense.
 
-    One disturbed run makes a cell noisy; half of them, or anything that was not what was asked, void it.
+    The median over processes bears one disturbed run in five; more make the cell noisy. Half of the runs
+    spoiled, or anything that was not what was asked, void it.
     """
     host = host_facts()
     void = _not_what_was_asked(timed, threads)
@@ -126,7 +125,8 @@ def noise_of(timed: Sequence[Outcome], *, threads: int) -> Noise:
     reasons = [f"run {n}: {reason}" for n, (_, found) in enumerate(judged, 1) for reason in found]
     if 2 * invalid >= len(judged):
         return Noise(verdict="invalid", reasons=tuple(reasons))
-    return Noise(verdict="noisy" if reasons else "clean", reasons=tuple(reasons))
+    disturbed = sum(word != "clean" for word, _ in judged)
+    return Noise(verdict="noisy" if disturbed > _BEARABLE_SHARE * len(judged) else "clean", reasons=tuple(reasons))
 
 
 def _not_what_was_asked(timed: Sequence[Outcome], threads: int) -> list[str]:

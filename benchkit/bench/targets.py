@@ -128,7 +128,8 @@ def _checkpoint(artifact: Artifact, target: str, precision: str | None) -> Artif
 
 
 def _cached(key: list[object], name: str, make: Callable[[Path], None]) -> Artifact:
-    folder = cache_folder() / f"{re.sub(r'[^\w.-]', '-', name)}-{digest(key)}"
+    safe_name = re.sub(r"[^\w.-]", "-", name)
+    folder = cache_folder() / f"{safe_name}-{digest(key)}"
     with locked(folder):
         if not folder.is_dir():
             with staged_folder(folder) as out:

@@ -143,7 +143,10 @@ class Noise(Fact):
 
 
 class Record(Fact):
-    """All measurements of one cell on one host: one line of `records.jsonl`."""
+    """All measurements of one cell on one host: one line of `records.jsonl`.
+
+    `files` holds the SHA-256 of each file that belongs to the record and lies beside the record file, by name.
+    """
 
     model_config = pydantic.ConfigDict(populate_by_name=True)
 
@@ -160,6 +163,7 @@ class Record(Fact):
     measurements: dict[str, Measurement]
     noise: Noise
     warnings: tuple[str, ...] = ()
+    files: dict[str, str] = {}
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as the JSON object of the contract."""
@@ -183,6 +187,7 @@ class Record(Fact):
                 continue
             for name, figure in measurement.statistics.items():
                 rows.append(
-                    f"<tr><td>{escape(quantity)}</td><td>{escape(name)}</td><td>{figure.value} {escape(measurement.unit)}</td></tr>"
+                    f"<tr><td>{escape(quantity)}</td><td>{escape(name)}</td>"
+                    f"<td>{figure.value} {escape(measurement.unit)}</td></tr>"
                 )
         return f"<b>{escape(self.artifact.name)}</b><table>{''.join(rows)}</table>"
