@@ -6,6 +6,7 @@ folder. What is inside the weights is left to the wings; what a task's labels me
 
 import json
 import platform
+import shutil
 import struct
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchkit.core.store import digest, file_sha256, utc_now
 MANIFEST = "artifact.json"
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
+PICKLE_FILE = "pytorch_model.bin"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 
 # What an artifact's making may depend on; absent packages are left out.
@@ -103,7 +105,11 @@ class Artifact(Fact):
         """The file that holds the weights or the graph."""
         if not self.path.is_dir():
             return self.path
-        return self.path / (ONNX_FILE if self.manifest.kind == "onnx" else WEIGHTS_FILE)
+        if self.manifest.kind == "onnx":
+            return self.path / ONNX_FILE
+        # Pickled weights stand alone only when `load_artifact` was allowed to take them.
+        pickled = PICKLE_FILE in self.manifest.files and WEIGHTS_FILE not in self.manifest.files
+        return self.path / (PICKLE_FILE if pickled else WEIGHTS_FILE)
 
     @property
     def size_bytes(self) -> int:
@@ -189,8 +195,19 @@ def write_manifest(
     return manifest
 
 
-def load_artifact(path: Path) -> Artifact:
+def copy_companions(source: Path, out: Path) -> None:
+    """Copy what belongs to a model beside its weights, config.json and tokenizer files, as far as it is there."""
+    for name in ("config.json", *TOKENIZER_FILES):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
+
+
+def load_artifact(path: Path, *, allow_pickle: bool = False) -> Artifact:
     """Open an artifact folder or a bare .onnx file; a folder without `artifact.json` is foreign.
+
+    Args:
+        path: The folder or file.
+        allow_pickle: Take a foreign folder whose only weights are a pickle; nothing is unpickled here.
 
     Raises:
         BenchkitError: Nothing there, nothing usable there, or the model file does not fit its digest.
@@ -205,8 +222,10 @@ def load_artifact(path: Path) -> Artifact:
         artifact = Artifact(path=path, manifest=_manifest(path / MANIFEST))
         _check_model_file(artifact)
         return artifact
-    kind = _foreign_kind(path)
-    names = [path / (ONNX_FILE if kind == "onnx" else WEIGHTS_FILE)]
+    pickled = allow_pickle and not (path / ONNX_FILE).is_file() and not (path / WEIGHTS_FILE).is_file()
+    kind = "checkpoint" if pickled and (path / PICKLE_FILE).is_file() else _foreign_kind(path)
+    weights = PICKLE_FILE if pickled else WEIGHTS_FILE
+    names = [path / (ONNX_FILE if kind == "onnx" else weights)]
     if kind == "onnx":
         names += _external_data(path)
     files = {name.name: FileFacts(sha256=file_sha256(name), size_bytes=name.stat().st_size) for name in names}
@@ -249,7 +268,7 @@ def check_safetensors(path: Path) -> None:
 
 
 def _is_weights(name: str) -> bool:
-    return name.endswith((".onnx", ".safetensors", ".onnx.data", ".onnx_data", ".data"))
+    return name.endswith((".onnx", ".safetensors", ".onnx.data", ".onnx_data", ".data")) or name == PICKLE_FILE
 
 
 def _file_facts(folder: Path) -> dict[str, FileFacts]:

@@ -1,0 +1,133 @@
+"""The encoder shapes that benchkit knows by name, with their size and work in closed form.
+
+Making a checkpoint of such a shape is left to `benchkit.export.presets`.
+"""
+
+import dataclasses
+from typing import Literal
+
+from benchkit.core.errors import unknown_name
+
+_SEGMENTS = 2  # type_vocab_size of every BERT here; DistilBERT has no segment embeddings.
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """The shape of a text encoder.
+
+    Attributes:
+        name: As in `arch:NAME`.
+        family: "bert", or "distilbert" (no segment embeddings, no pooler).
+        layers: Encoder layers.
+        hidden_size: Width of the residual stream.
+        heads: Attention heads.
+        intermediate_size: Width of the feed-forward layers.
+        vocabulary_size: Rows of the word embeddings.
+        max_positions: Longest input in tokens.
+        hub_id: Where trained weights of this shape are found.
+    """
+
+    name: str
+    family: Literal["bert", "distilbert"] = "bert"
+    layers: int
+    hidden_size: int
+    heads: int
+    intermediate_size: int
+    vocabulary_size: int = 30_522  # bert-base-uncased's WordPiece vocabulary
+    max_positions: int = 512
+    hub_id: str
+
+    def parameter_count(self) -> int:
+        """Return the parameters of embeddings, encoder and pooler; a task's head is left out."""
+        width, wide = self.hidden_size, self.intermediate_size
+        norm = 2 * width
+        segments = _SEGMENTS if self.family == "bert" else 0
+        embeddings = (self.vocabulary_size + self.max_positions + segments) * width + norm
+        attention = 4 * (width * width + width)
+        feed_forward = width * wide + wide + wide * width + width
+        pooler = width * width + width if self.family == "bert" else 0
+        return embeddings + self.layers * (attention + feed_forward + 2 * norm) + pooler
+
+    def flops(self, batch_size: int, sequence_length: int) -> int:
+        """Return the floating-point operations of one forward pass of the encoder's matrix products.
+
+        A multiply-add counts as two. Pooler and head are left out: they see one token of each example.
+
+        Source: per layer, with width H, feed-forward width I and S tokens: 8 S H^2 for query, key, value and
+            output, 4 S^2 H for the scores and their product with the values, 4 S H I for the feed-forward part.
+        """
+        width, tokens = self.hidden_size, sequence_length
+        layer = 8 * tokens * width**2 + 4 * tokens**2 * width + 4 * tokens * width * self.intermediate_size
+        return batch_size * self.layers * layer
+
+
+# Sources: the config.json of each hub id.
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            name="bert-base",
+            layers=12,
+            hidden_size=768,
+            heads=12,
+            intermediate_size=3072,
+            hub_id="google-bert/bert-base-uncased",
+        ),
+        Architecture(
+            name="bert-large",
+            layers=24,
+            hidden_size=1024,
+            heads=16,
+            intermediate_size=4096,
+            hub_id="google-bert/bert-large-uncased",
+        ),
+        Architecture(
+            name="distilbert",
+            family="distilbert",
+            layers=6,
+            hidden_size=768,
+            heads=12,
+            intermediate_size=3072,
+            hub_id="distilbert/distilbert-base-uncased",
+        ),
+        Architecture(
+            name="tinybert-4l-312",
+            layers=4,
+            hidden_size=312,
+            heads=12,
+            intermediate_size=1200,
+            hub_id="huawei-noah/TinyBERT_General_4L_312D",
+        ),
+        Architecture(
+            name="tinybert-6l-768",
+            layers=6,
+            hidden_size=768,
+            heads=12,
+            intermediate_size=3072,
+            hub_id="huawei-noah/TinyBERT_General_6L_768D",
+        ),
+        Architecture(
+            name="minilm-l6-h384",
+            layers=6,
+            hidden_size=384,
+            heads=12,
+            intermediate_size=1536,
+            hub_id="nreimers/MiniLM-L6-H384-uncased",
+        ),
+        Architecture(
+            name="minilm-l12-h384",
+            layers=12,
+            hidden_size=384,
+            heads=12,
+            intermediate_size=1536,
+            hub_id="microsoft/MiniLM-L12-H384-uncased",
+        ),
+    )
+}
+
+
+def architecture_named(name: str) -> Architecture:
+    """Return the architecture of that name, or raise the error that names the nearest one."""
+    if name not in ARCHITECTURES:
+        raise unknown_name("architecture", name, ARCHITECTURES)
+    return ARCHITECTURES[name]

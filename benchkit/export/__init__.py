@@ -1,0 +1,1 @@
+"""Checkpoint to ONNX with parity, and presets. Quantization is left to `quantize`, measuring to `bench`."""
