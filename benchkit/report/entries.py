@@ -1,0 +1,197 @@
+"""Which records belong together: one entry for each profiled cell, with the scores of the very same artifact.
+
+What a column makes of an entry is left to `columns`; who is on the front, to `front`.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from benchkit.core.records import ArtifactFacts, Measured, Record, Statistic
+from benchkit.report.plain import NAME_LENGTH, clean, prefix
+from benchkit.tasks.table import TASKS
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The score of an artifact on one task.
+
+    Attributes:
+        record: The score record.
+        task: Task name, cleaned.
+        metric: The task's headline metric.
+        statistic: Its figure; None when it was not measured.
+    """
+
+    record: Record
+    task: str
+    metric: str
+    statistic: Statistic | None
+
+    @property
+    def is_void(self) -> bool:
+        """Tell whether the scoring run was invalid."""
+        return self.record.noise.verdict == "invalid"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of a comparison.
+
+    Attributes:
+        label: The artifact's name, with a part of its id where names repeat.
+        series: Short name within charts, such as "small fp32".
+        artifact: The artifact.
+        profile: The profile record; None for an artifact that was scored and never profiled.
+        scores: One for each task and split, in the order of task names.
+    """
+
+    label: str
+    series: str
+    artifact: ArtifactFacts
+    profile: Record | None
+    scores: tuple[Score, ...]
+
+    @property
+    def record(self) -> Record:
+        """The record that tells where the row comes from."""
+        return self.profile or self.scores[0].record
+
+    @property
+    def is_void(self) -> bool:
+        """Tell whether the profile must not be used."""
+        return self.profile is not None and self.profile.noise.verdict == "invalid"
+
+    @property
+    def task(self) -> str:
+        """Names of the tasks it was scored on, joined; '' for none."""
+        return ", ".join(sorted({score.task for score in self.scores}))
+
+    def latency(self, name: str) -> Statistic | None:
+        """Return a latency figure that has a value and may be used, or None."""
+        if self.profile is None or self.is_void:
+            return None
+        statistic = self.profile.statistic("latency", name)
+        return statistic if statistic is not None and statistic.value is not None else None
+
+    @property
+    def place(self) -> tuple[str, str, int, int]:
+        """What must be equal before two rows are compared: host, scenario, batch size, sequence length."""
+        record = self.record
+        return (record.host.id, record.cell.scenario, record.cell.batch_size, record.cell.sequence_length or 0)
+
+
+def entries_of(records: Sequence[Record]) -> tuple[Entry, ...]:
+    """Join profiles and scores by artifact id, in an order that depends on the records' content only."""
+    unique = list({record.record_id: record for record in records}.values())
+    profiles = [record for record in unique if record.kind == "profile"]
+    scores = collections.defaultdict(list)
+    for record in unique:
+        if record.kind == "score":
+            scores[record.artifact.id].append(record)
+    labels = _labels(unique)
+    profiled = {record.artifact.id for record in profiles}
+    entries = [_entry(record.artifact, record, scores[record.artifact.id], labels) for record in profiles]
+    for artifact_id, found in scores.items():
+        if artifact_id not in profiled:
+            entries.append(_entry(found[0].artifact, None, found, labels))
+    return tuple(sorted(_with_series(entries), key=_order))
+
+
+def metric_of(record: Record) -> str:
+    """Return the headline metric of a score record: the task's own, or the first that is there."""
+    measurement = record.measurements.get("score")
+    names = sorted(measurement.statistics) if isinstance(measurement, Measured) else []
+    task = TASKS.get(record.cell.task or "")
+    preferred = [name for name in (task.metrics if task else ()) if name in names]
+    return (preferred or names or ["score"])[0]
+
+
+def varying_cell_fields(entries: Iterable[Entry], fields: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the cell's fields that differ among the profiles."""
+    cells = [entry.profile.cell for entry in entries if entry.profile is not None]
+    return tuple(field for field in fields if len({getattr(cell, field) for cell in cells}) > 1)
+
+
+def _entry(artifact: ArtifactFacts, profile: Record | None, scores: list[Record], labels: dict[str, str]) -> Entry:
+    best: dict[tuple[str, str], Record] = {}
+    for record in sorted(scores, key=lambda record: _nearness(record, profile)):
+        best.setdefault((clean(record.cell.task or "task unknown", NAME_LENGTH), record.cell.split or ""), record)
+    return Entry(
+        label=labels[artifact.id],
+        series=labels[artifact.id],
+        artifact=artifact,
+        profile=profile,
+        scores=tuple(_score(task, record) for (task, _), record in sorted(best.items())),
+    )
+
+
+def _nearness(record: Record, profile: Record | None) -> tuple[object, ...]:
+    """Order the scores of one artifact on one task: valid, same host, same runtime, newest first."""
+    same_host = profile is not None and record.host.id == profile.host.id
+    same_runtime = profile is not None and record.cell.runtime == profile.cell.runtime
+    newest_first = tuple(-ord(character) for character in record.started_at_utc)
+    return (record.noise.verdict == "invalid", not same_host, not same_runtime, newest_first, record.record_id)
+
+
+def _score(task: str, record: Record) -> Score:
+    metric = metric_of(record)
+    statistic = record.statistic("score", metric)
+    usable = statistic if statistic is not None and statistic.value is not None else None
+    return Score(record=record, task=task, metric=clean(metric, NAME_LENGTH), statistic=usable)
+
+
+def _labels(records: Sequence[Record]) -> dict[str, str]:
+    """Name each artifact id; ids that share a name carry a part of the id."""
+    names = {record.artifact.id: clean(record.artifact.name, NAME_LENGTH) or "unnamed" for record in records}
+    shared = {name for name, times in collections.Counter(names.values()).items() if times > 1}
+    return {key: f"{name} ({prefix(key, 8)})" if name in shared else name for key, name in names.items()}
+
+
+def _with_series(entries: list[Entry]) -> list[Entry]:
+    """Give each artifact the shortest name that is its own within each task: model and precision, or its label."""
+    ids = collections.defaultdict(set)
+    for entry in entries:
+        ids[entry.task, _model(entry)].add(entry.artifact.id)
+    varying = varying_cell_fields(entries, ("runtime", "device", "threads"))
+    return [
+        dataclasses.replace(
+            entry,
+            series=", ".join(
+                [entry.label if len(ids[entry.task, _model(entry)]) > 1 else _model(entry), *_settings(entry, varying)]
+            ),
+        )
+        for entry in entries
+    ]
+
+
+def _model(entry: Entry) -> str:
+    candidate = clean(entry.artifact.candidate or entry.artifact.name, 32)
+    precision = clean(entry.artifact.precision, 20)
+    return candidate if precision in candidate else f"{candidate} {precision}"
+
+
+def _settings(entry: Entry, varying: Sequence[str]) -> list[str]:
+    if entry.profile is None:
+        return []
+    cell = entry.profile.cell
+    return [f"{cell.threads} threads" if field == "threads" else clean(getattr(cell, field), 20) for field in varying]
+
+
+def _order(entry: Entry) -> tuple[object, ...]:
+    """Order rows for reading: those that may be compared stand together, the fastest first."""
+    median = entry.latency("p50")
+    seconds = median.value if median is not None and median.value is not None else float("inf")
+    cell = entry.record.cell
+    return (
+        entry.task == "",
+        entry.task,
+        entry.profile is None,
+        *entry.place,
+        seconds,
+        entry.label,
+        entry.artifact.precision,
+        cell.runtime,
+        cell.threads,
+        entry.record.record_id,
+    )

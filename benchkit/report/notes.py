@@ -1,0 +1,196 @@
+"""What has to be said under a comparison: hidden dimensions, void and noisy rows, what was not measured, the star.
+
+A difference that no column shows is announced here; it is never left to the reader to notice.
+"""
+
+import collections
+from collections.abc import Iterable, Sequence
+
+from benchkit.core.quantities import QUANTITIES
+from benchkit.core.records import Measured, NotMeasured, Record
+from benchkit.report.cells import Column
+from benchkit.report.entries import Entry
+from benchkit.report.plain import NOTE_LENGTH, clean, counted, listed
+
+_CELL_FIELDS = ("runtime", "device", "provider", "threads", "inter_op_threads", "scenario", "padding")
+_HOST_FIELDS = ("cpu_model", "cores", "memory_bytes", "os", "kernel", "machine")
+
+
+def notes_of(
+    records: Sequence[Record], entries: Sequence[Entry], columns: Sequence[Column], has_stars: bool
+) -> tuple[str, ...]:
+    """Return the sentences that belong under the table, in order of weight."""
+    notes = [*void_rows(entries), *noisy_rows(entries), *hidden_differences(entries, columns), *_score_origin(entries)]
+    notes += [*_repeats(entries), *_weak_bounds(entries), *not_measured(entries), *_other_kinds(records)]
+    if has_stars:
+        notes.append(
+            "★ on the Pareto front: no row of the same task, host, batch size and sequence length has a better score "
+            "at no more latency (p95, or p50 where a p95 is missing); estimates are compared, not their bounds"
+        )
+    return tuple(notes)
+
+
+def void_rows(entries: Sequence[Entry]) -> list[str]:
+    """Name each void row with its reasons."""
+    return [
+        f"void: {where(entry)}: {_reasons(entry.profile)}"
+        for entry in entries
+        if entry.is_void and entry.profile is not None
+    ] + [
+        f"void: the score of {entry.label} on {score.task}: {_reasons(score.record)}"
+        for entry in _once_an_artifact(entries)
+        for score in entry.scores
+        if score.is_void
+    ]
+
+
+def noisy_rows(entries: Sequence[Entry]) -> list[str]:
+    """Name the noisy rows, one sentence for each set of reasons; they are shown, and can decide nothing."""
+    by_reasons = collections.defaultdict(list)
+    for entry in entries:
+        if entry.profile is not None and entry.profile.noise.verdict == "noisy":
+            by_reasons[_reasons(entry.profile)].append(where(entry))
+    return [f"noisy: {listed(rows)}: {reasons}" for reasons, rows in by_reasons.items()]
+
+
+def hidden_differences(entries: Sequence[Entry], columns: Sequence[Column]) -> list[str]:
+    """Announce every setting, version and host fact in which the profiles differ and which is not a column.
+
+    Void rows are left out: they are compared with nothing, and what ran in them is not proved.
+    """
+    profiles = [entry.profile for entry in entries if entry.profile is not None and not entry.is_void]
+    shown = {column.key for column in columns}
+    seen: dict[str, set[str]] = collections.defaultdict(set)
+    for record in profiles:
+        for name, value in _dimensions(record):
+            seen[name].add(clean(value, 40))
+    # A fact of the host is hidden only where one host shows two of them: another host is told by its own column.
+    hosts = collections.defaultdict(lambda: collections.defaultdict(set))  # type: ignore[var-annotated]
+    for record in profiles:
+        for name in _HOST_FIELDS:
+            hosts[name][record.host.id].add(clean(getattr(record.host, name), 40))
+    for name, values_by_host in hosts.items():
+        if any(len(values) > 1 for values in values_by_host.values()):
+            seen[name] = set().union(*values_by_host.values())
+    return [
+        f"these {len(profiles)} records differ in {name} ({', '.join(_few(values))}), which is not a column"
+        for name, values in sorted(seen.items())
+        if len(values) > 1 and name not in shown
+    ]
+
+
+def not_measured(entries: Sequence[Entry]) -> list[str]:
+    """Say which quantities could not be measured, in how many rows, why, and what would help."""
+    profiles = [entry.profile for entry in entries if entry.profile is not None]
+    found: dict[tuple[str, ...], int] = collections.Counter()
+    for record in profiles:
+        for name, measurement in sorted(record.measurements.items()):
+            if isinstance(measurement, NotMeasured):
+                found[name, measurement.reason, measurement.detail, measurement.remedy] += 1
+    return [
+        f"{_title(name)} was not measured in {_share(times, len(profiles))} ({clean(reason, 60)})"
+        + "".join(f"{mark}{clean(part, NOTE_LENGTH)}" for mark, part in ((": ", detail), ("; fix: ", remedy)) if part)
+        for (name, reason, detail, remedy), times in sorted(found.items())
+    ] + _without_value(profiles)
+
+
+def where(entry: Entry) -> str:
+    """Name a row: 'small-int8 (batch 1, 128 tokens)'."""
+    if entry.profile is None:
+        return entry.label
+    cell = entry.profile.cell
+    tokens = f", {cell.sequence_length:,} tokens" if cell.sequence_length is not None else ""
+    return f"{entry.label} (batch {cell.batch_size:,}{tokens})"
+
+
+def _without_value(profiles: Sequence[Record]) -> list[str]:
+    """Say which percentiles the samples were too small for."""
+    found: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    for record in profiles:
+        for name in ("latency", "response_time"):
+            measurement = record.measurements.get(name)
+            figures = measurement.statistics if isinstance(measurement, Measured) else {}
+            for statistic, figure in figures.items():
+                if figure.value is None:
+                    found[name, statistic].append(figure.reason or "no reason is recorded")
+    return [
+        f"{_title(name)} {clean(statistic, 20)} is missing in {_share(len(reasons), len(profiles))}: "
+        f"{clean(sorted(reasons)[0], NOTE_LENGTH)}"
+        for (name, statistic), reasons in sorted(found.items())
+    ]
+
+
+def _weak_bounds(entries: Sequence[Entry]) -> list[str]:
+    """Pass on what the median latencies' own records say of their bounds."""
+    medians = [median for entry in entries if (median := entry.latency("p50")) is not None]
+    found = collections.Counter(clean(median.reason, NOTE_LENGTH) for median in medians if median.reason)
+    return [
+        f"median latency in {_share(times, len(medians))}: {reason}"
+        for reason, times in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:3]
+    ]
+
+
+def _dimensions(record: Record) -> Iterable[tuple[str, object]]:
+    cell = record.cell
+    yield from ((name, getattr(cell, name)) for name in _CELL_FIELDS)
+    yield from ((clean(name, 40), value) for name, value in (cell.model_extra or {}).items())
+    yield from ((f"the version of {clean(name, 40)}", value) for name, value in record.host.versions.items())
+    yield ("the version of benchkit", record.benchkit_version)
+    yield ("seed", record.seed)
+    if record.host.id:
+        yield ("host", record.host.id)
+
+
+def _score_origin(entries: Sequence[Entry]) -> list[str]:
+    strangers = [
+        entry.label
+        for entry in _once_an_artifact(entries)
+        for score in entry.scores
+        if entry.profile is not None
+        and (score.record.host.id, score.record.cell.runtime) != (entry.profile.host.id, entry.profile.cell.runtime)
+    ]
+    names = sorted(set(strangers))
+    if not names:
+        return []
+    return [f"the score of {listed(names)} was taken on another host or runtime than the latency"]
+
+
+def _repeats(entries: Sequence[Entry]) -> list[str]:
+    times = collections.Counter(
+        (where(entry), entry.profile.cell.model_dump_json(), entry.profile.host.id)
+        for entry in entries
+        if entry.profile is not None
+    )
+    return [
+        f"{where_} was profiled {number} times; each time has its own row"
+        for (where_, _, _), number in times.items()
+        if number > 1
+    ]
+
+
+def _other_kinds(records: Sequence[Record]) -> list[str]:
+    others = {record.record_id for record in records if record.kind not in ("profile", "score")}
+    return [f"{counted(len(others), 'paired comparison')} among the records: not in this table"] if others else []
+
+
+def _once_an_artifact(entries: Sequence[Entry]) -> list[Entry]:
+    return list({entry.artifact.id: entry for entry in reversed(entries)}.values())[::-1]
+
+
+def _reasons(record: Record) -> str:
+    return clean("; ".join(record.noise.reasons) or "no reason is recorded", NOTE_LENGTH)
+
+
+def _title(name: str) -> str:
+    return QUANTITIES[name].title if name in QUANTITIES else clean(name, 40)
+
+
+def _share(times: int, of: int) -> str:
+    if times == of:
+        return f"all {of} rows" if of > 1 else "the only row"
+    return f"{times} of {of} rows"
+
+
+def _few(values: set[str]) -> list[str]:
+    ordered = sorted(values, key=lambda value: (len(value), value))
+    return ordered if len(ordered) <= 4 else [*ordered[:4], f"and {len(ordered) - 4} more"]
