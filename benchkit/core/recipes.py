@@ -199,6 +199,8 @@ class QuantizeRecipe(Setting):
 
     Attributes:
         per_channel: One scale for each output channel of a weight.
+        reduce_range: Keep weights to 7 bits, so that x86 CPUs without VNNI cannot saturate; see quantize/dynamic.
     """
 
     per_channel: bool = False
+    reduce_range: bool = False
