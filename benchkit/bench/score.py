@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from benchkit.bench.record import seal
+from benchkit.bench.targets import cache_folder
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.frozen import Setting
 from benchkit.core.progress import Progress, silent
 from benchkit.core.records import Cell, Measured, Noise, Record
 from benchkit.core.registry import RUNTIMES
-from benchkit.core.store import canonical_json, file_sha256, utc_now, write_text
+from benchkit.core.store import canonical_json, file_sha256, locked, staged_folder, utc_now, write_text
 from benchkit.host.facts import host_facts
 from benchkit.runtimes.protocol import SessionOptions
 from benchkit.tasks.label_order import label_order
@@ -17,6 +18,7 @@ from benchkit.tasks.readers import Examples, read_split
 from benchkit.tasks.scoring import Scored, score_session
 from benchkit.tasks.table import Task
 from benchkit.tasks.tokenization import check_vocabulary, load_tokenizer
+from benchkit.tasks.toy import write_toy_tasks
 
 
 class ScoreSettings(Setting):
@@ -133,3 +135,24 @@ def _keep(path: Path, scored: Scored, *, artifact: str, examples: Examples) -> N
         "logits": [[float(f"{logit:.7g}") for logit in row] for row in scored.logits],
     }
     write_text(path, canonical_json(value) + "\n")
+
+
+def data_for(task: Task, data: Path | None) -> Path:
+    """Return the folder that a task is read from; toy tasks are made when none is given.
+
+    Raises:
+        BenchkitError: A task of other origin, and no folder.
+    """
+    if data is not None:
+        return data
+    if task.origin != "toy":
+        raise BenchkitError(
+            f"task '{task.name}' is read from files, and no folder is given",
+            remedy=f"--data DIR, the folder that holds {task.folder}/dev.tsv",
+        )
+    folder = cache_folder() / "toy-tasks"
+    with locked(folder):
+        if not folder.is_dir():
+            with staged_folder(folder) as out:
+                write_toy_tasks(out)
+    return folder

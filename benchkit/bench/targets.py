@@ -82,6 +82,30 @@ def quantized(source: Artifact, precision: str, progress: Progress = silent) -> 
     return _cached(["quantize", precision, source.manifest.id, recipe.model_dump()], name, make)
 
 
+def export_to(
+    target: str, out: Path, recipe: ExportRecipe, *, allow_pickle: bool = False, progress: Progress = silent
+) -> Artifact:
+    """Export a checkpoint into a folder of the user's."""
+    checkpoint = _opened(target, progress, allow_pickle=allow_pickle)
+    if checkpoint.manifest.kind != "checkpoint":
+        raise BenchkitError(f"'{target}' is ONNX already", remedy="give a checkpoint folder, a hub id or arch:PRESET")
+    export = EXPORTERS.get("torch")
+    with staged_folder(out) as staged:
+        export(recipe, checkpoint=checkpoint, name=out.name, out=staged, progress=progress)
+    return load_artifact(out)
+
+
+def quantize_to(
+    target: str, out: Path, precision: str, recipe: QuantizeRecipe, *, progress: Progress = silent
+) -> Artifact:
+    """Quantize an ONNX artifact into a folder of the user's."""
+    quantize = QUANTIZERS.get(precision)
+    source = resolve(target, runtime="onnxruntime", progress=progress)
+    with staged_folder(out) as staged:
+        quantize(recipe, source=source, name=out.name, out=staged, progress=progress)
+    return load_artifact(out)
+
+
 def _opened(target: str, progress: Progress) -> Artifact:
     if target.startswith(_PRESET):
         return _preset(target.removeprefix(_PRESET), progress)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import pydantic
 
-from benchkit.core.errors import Exit
+from benchkit.core.errors import Exit, worst_exit
 from benchkit.core.frozen import Setting
 from benchkit.core.quantities import UNIT_SUFFIXES, format_value, quantity_named
 from benchkit.core.records import Measured, NotMeasured, Record, Statistic
@@ -18,7 +18,7 @@ from benchkit.core.records import Measured, NotMeasured, Record, Statistic
 class Status(enum.StrEnum):
     """A judgement has four words."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict, no password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
     MISSING = "missing"
@@ -116,12 +116,14 @@ class Judgement(NamedTuple):
         artifact: Name of the artifact; None when no record matched.
         status: One of the four words.
         reason: Why, and what would change it.
+        exit: What it means for the exit code.
     """
 
     budget: str
     artifact: str | None
     status: Status
     reason: str
+    exit: Exit
 
 
 def judge(file: BudgetFile, records: Sequence[Record]) -> list[Judgement]:
@@ -131,24 +133,34 @@ def judge(file: BudgetFile, records: Sequence[Record]) -> list[Judgement]:
         kinds = ("score",) if budget.quantity == "score" else ("profile",)
         meant = [record for record in records if record.kind in kinds and budget.where.matches(record)]
         if not meant:
-            judgements.append(Judgement(budget.name, None, Status.MISSING, "no record matches this budget"))
+            reason = "no record matches this budget"
+            judgements.append(Judgement(budget.name, None, Status.MISSING, reason, Exit.USAGE))
         judgements += [_judged(budget, record) for record in meant]
     return judgements
 
 
 def exit_of(judgements: Sequence[Judgement], gate: Gate) -> Exit:
-    """Return the exit code: a failed or missing budget is 1, an undecided one 3 or 1 as the gate says."""
-    words = {judgement.status for judgement in judgements}
-    if words & {Status.FAIL, Status.MISSING}:
-        return Exit.FAIL
-    if Status.INCONCLUSIVE in words:
-        return Exit.FAIL if gate.on_inconclusive == "fail" else Exit.INCONCLUSIVE
-    return Exit.OK
+    """Return the exit code of all judgements; a budget that means no record is a mistake in the file."""
+    codes = {judgement.exit for judgement in judgements}
+    if Exit.USAGE in codes:
+        return Exit.USAGE
+    if gate.on_inconclusive == "fail":
+        codes = {Exit.FAIL if code is Exit.INCONCLUSIVE else code for code in codes}
+    return worst_exit(codes)
+
+
+# What a status means for the exit code; a quantity that was not measured is the environment's fault.
+_EXITS = {
+    Status.PASS: Exit.OK,
+    Status.FAIL: Exit.FAIL,
+    Status.INCONCLUSIVE: Exit.INCONCLUSIVE,
+    Status.MISSING: Exit.NOT_MEASURED,
+}
 
 
 def _judged(budget: Budget, record: Record) -> Judgement:
     status, reason = _status(budget, record)
-    return Judgement(budget.name, record.artifact.name, status, reason)
+    return Judgement(budget.name, record.artifact.name, status, reason, _EXITS[status])
 
 
 def _status(budget: Budget, record: Record) -> tuple[Status, str]:

@@ -1,0 +1,132 @@
+"""The public Python API: thin doors to the same functions that the commands call."""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchkit.bench.plan import Matrix
+from benchkit.bench.profile import artifacts_for
+from benchkit.bench.profile import profile as profile_artifacts
+from benchkit.bench.score import ScoreSettings, data_for
+from benchkit.bench.score import score as score_artifact
+from benchkit.bench.targets import resolve
+from benchkit.core.errors import BenchkitError
+from benchkit.core.progress import Progress, silent
+from benchkit.core.records import Measured, Record
+from benchkit.core.settings import validated
+from benchkit.core.store import read_records
+from benchkit.tasks.table import task_named
+
+if TYPE_CHECKING:
+    from benchkit.judge.pairs import Compared
+
+Target = str | Path
+
+
+class Records(Sequence[Record]):
+    """Records, as a sequence that can become a data frame."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = tuple(records)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat row for each statistic, in base units."""
+        return [
+            {
+                "record_id": record.record_id,
+                "kind": record.kind,
+                "artifact": record.artifact.name,
+                "precision": record.artifact.precision,
+                **record.cell.model_dump(),
+                "host": record.host.id,
+                "noise": record.noise.verdict,
+                "quantity": quantity,
+                "unit": measurement.unit,
+                "statistic": name,
+                "value": figure.value,
+                "low": figure.low,
+                "high": figure.high,
+                "n": figure.n,
+            }
+            for record in self._records
+            for quantity, measurement in record.measurements.items()
+            if isinstance(measurement, Measured)
+            for name, figure in measurement.statistics.items()
+        ]
+
+    def to_dataframe(self) -> Any:
+        """Return the rows as a data frame of pandas, or of polars where pandas is not installed.
+
+        Raises:
+            BenchkitError: Neither is installed.
+        """
+        for library in ("pandas", "polars"):
+            if importlib.util.find_spec(library) is not None:
+                return importlib.import_module(library).DataFrame(self.rows())
+        raise BenchkitError("a data frame needs pandas or polars, and neither is here", remedy="pip install pandas")
+
+    def _repr_html_(self) -> str:
+        """Show the comparison table in a notebook."""
+        return "".join(record._repr_html_() for record in self._records)
+
+
+def profile(target: Target | Sequence[Target], *, progress: Progress = silent, **matrix: Any) -> Records:
+    """Measure targets over a matrix, as `benchkit profile` does.
+
+    Args:
+        target: One target or several: folder, .onnx file, hub id, or "arch:PRESET".
+        progress: Told of each process.
+        **matrix: Fields of `benchkit.bench.plan.Matrix`: batch_size=[1, 8], sequence_length=[32, 128] ...
+
+    Raises:
+        BenchkitError: A target cannot be opened, or a field is unknown.
+    """
+    targets = [target] if isinstance(target, str | Path) else list(target)
+    settings = validated(matrix, Matrix, where="benchkit.profile")
+    artifacts = artifacts_for([str(one) for one in targets], settings, progress)
+    return Records(profile_artifacts(artifacts, settings, progress=progress))
+
+
+def score(
+    target: Target, *, task: str, data: Target | None = None, progress: Progress = silent, **settings: Any
+) -> Record:
+    """Score one target on one task, as `benchkit score` does.
+
+    Args:
+        target: Artifact folder or checkpoint folder.
+        task: Name in the task table.
+        data: Folder in GLUE's layout.
+        progress: Told after each call.
+        **settings: Fields of `benchkit.bench.score.ScoreSettings`.
+    """
+    chosen = validated(settings, ScoreSettings, where="benchkit.score")
+    known = task_named(task)
+    folder = data_for(known, None if data is None else Path(data))
+    return score_artifact(resolve(str(target), runtime=chosen.runtime), known, folder, chosen, progress=progress)
+
+
+def compare(
+    a: Target, b: Target, *, quantity: str = "latency", margin: float = 0.05, progress: Progress = silent, **matrix: Any
+) -> "Compared":
+    """Compare B with A in one cell by pairs of fresh processes; `.verdict` is the word, `.record` the evidence."""
+    from benchkit.judge.pairs import compare_artifacts
+
+    settings = validated(matrix, Matrix, where="benchkit.compare")
+    runtime = settings.runtime[0]
+    first, second = (resolve(str(target), runtime=runtime, progress=progress) for target in (a, b))
+    return compare_artifacts(first, second, settings, quantity=quantity, margin=margin, progress=progress)
+
+
+def load_records(path: Target) -> Records:
+    """Read a record file; iterable, and `.to_dataframe()` when pandas or polars is there."""
+    return Records(list(read_records(Path(path))))

@@ -1,0 +1,52 @@
+"""The one boundary where every way a command can end becomes a message and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TextIO
+
+from benchkit.core.errors import BenchkitError, Exit
+
+
+def guarded(command: Callable[[], object], err: TextIO) -> Exit:
+    """Run a command; turn each way it can end into a message and an exit code.
+
+    This is the only place in benchkit that catches every exception.
+    """
+    from benchkit.cli.app import USAGE_PROBLEM
+
+    try:
+        result = command()
+        # A reader that went away (`benchkit ... | head`) shows only when the last of the output is written.
+        sys.stdout.flush()
+    except BenchkitError as error:
+        print(f"error: {error}\n  fix: {error.remedy}", file=err)
+        return error.exit
+    except USAGE_PROBLEM as problem:
+        print(f"error: {_sentence(problem)}\n  fix: see benchkit --help", file=err)
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept, and the same command goes on from there", file=err)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads stdout any more; point it elsewhere so that the interpreter's last flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception:
+        traceback.print_exc(file=err)
+        print("this is a bug in benchkit; please report it with the lines above", file=err)
+        return Exit.BUG
+    return result if isinstance(result, Exit) else Exit.OK
+
+
+def _sentence(problem: Exception) -> str:
+    message = getattr(problem, "format_message", lambda: str(problem))()
+    return f"{message[:1].lower()}{message[1:].rstrip('.')}"
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    from benchkit.cli.app import app
+
+    sys.exit(guarded(lambda: app(standalone_mode=False), sys.stderr))

@@ -1,0 +1,36 @@
+"""Results on stdout, records into files, and what records mean for the exit code."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from benchkit.cli.options import Format
+from benchkit.core.errors import Exit
+from benchkit.core.records import Record
+
+
+def print_records(records: Sequence[Record], format: Format) -> None:
+    """Write records to stdout: as JSON whole, otherwise as the comparison table."""
+    if format == "json":
+        typer.echo(json.dumps([record.as_json() for record in records], indent=2))
+        return
+    from benchkit.report.rendering import render
+    from benchkit.report.tables import comparison
+
+    typer.echo(render(comparison(records), format))
+
+
+def keep(records: Sequence[Record], output: Path | None) -> None:
+    """Append records to a file, if one was named."""
+    if output is not None:
+        from benchkit.core.store import append_lines
+
+        append_lines(output, [record.as_json() for record in records])
+
+
+def exit_of_records(records: Sequence[Record]) -> Exit:
+    """Return 4 when a cell's worker failed, so that a script notices; disturbed cells are shown, not failed."""
+    failed = any(record.cell.provider == "none" for record in records)
+    return Exit.NOT_MEASURED if failed else Exit.OK

@@ -1,0 +1,189 @@
+"""Experiment -> steps, in an order in which each finds its inputs made. Running them is left to `run`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchkit.core.artifacts import Artifact
+from benchkit.core.progress import Progress
+from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
+from benchkit.pipeline.experiment import EncoderSettings, Experiment
+from benchkit.pipeline.steps import Step
+from benchkit.tasks.table import Task, task_named
+
+
+def steps_of(experiment: Experiment, data: Path, data_sha256: Mapping[str, str]) -> list[Step]:
+    """List the steps of an experiment.
+
+    Args:
+        experiment: What to make.
+        data: Folder of the tasks' files.
+        data_sha256: Digest of each task's train file: what is made from it depends on it.
+    """
+    steps: list[Step] = []
+    for name, encoder in experiment.encoder.items():
+        steps += _encoder_steps(name, encoder, experiment, data, data_sha256)
+    for task in map(task_named, experiment.tasks):
+        steps += _candidate_steps(_TaskScope(experiment, task, data, data_sha256[task.name]))
+    return steps
+
+
+def encoder_name(name: str) -> str:
+    """Return the step name of an encoder: a prefix keeps it apart from a candidate of the same name."""
+    return f"encoder-{name}"
+
+
+def artifact_names(experiment: Experiment) -> list[tuple[str, str]]:
+    """List (task, step name) of every ONNX artifact that is scored and profiled, in the order of the page."""
+    return [
+        (task, _onnx_name(candidate, task, precision))
+        for task in experiment.tasks
+        for candidate in (*experiment.train, *experiment.merge)
+        for precision in dict.fromkeys(("fp32", *experiment.precisions))
+    ]
+
+
+def _onnx_name(candidate: str, task: str, precision: str) -> str:
+    return f"{candidate}-{task}-{precision}"
+
+
+def _encoder_steps(
+    name: str, settings: EncoderSettings, experiment: Experiment, data: Path, data_sha256: Mapping[str, str]
+) -> list[Step]:
+    step_name = encoder_name(name)
+    if settings.toy is None:
+        return [_fetched_encoder(step_name, settings)]
+    toy = settings.toy
+    raw_name = f"{step_name}-raw" if settings.pretrain else step_name
+
+    def make_raw(out: Path, _made: Mapping[str, Artifact], progress: Progress) -> None:
+        STEPS.get("toy-encoder")(toy, name=raw_name, data=data, out=out, progress=progress)
+
+    resolved = {"toy": toy.model_dump(), "data": dict(data_sha256)}
+    raw = Step(name=raw_name, kind="toy-encoder", settings=resolved, inputs=(), make=make_raw)
+    if settings.pretrain is None:
+        return [raw]
+    recipe = settings.pretrain
+    tasks = tuple(map(task_named, experiment.tasks))
+
+    def pretrain(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+        STEPS.get("pretrain")(
+            recipe, encoder=made[raw_name], data=data, tasks=tasks, name=step_name, out=out, progress=progress
+        )
+
+    learned = {"pretrain": recipe.model_dump(), "data": dict(data_sha256), "tasks": list(experiment.tasks)}
+    return [raw, Step(name=step_name, kind="pretrain", settings=learned, inputs=(raw_name,), make=pretrain)]
+
+
+def _fetched_encoder(step_name: str, settings: EncoderSettings) -> Step:
+    source = settings.source
+    assert source is not None
+
+    def make(out: Path, _made: Mapping[str, Artifact], progress: Progress) -> None:
+        STEPS.get("encoder")(
+            source,
+            name=step_name,
+            out=out,
+            revision=settings.revision,
+            tokenizer=settings.tokenizer,
+            progress=progress,
+        )
+
+    resolved = settings.model_dump(mode="json", exclude_none=True)
+    return Step(name=step_name, kind="encoder", settings=resolved, inputs=(), make=make)
+
+
+class _TaskScope(NamedTuple):
+    """What the steps of one task share."""
+
+    experiment: Experiment
+    task: Task
+    data: Path
+    data_sha256: str
+
+    def settings(self) -> dict[str, Any]:
+        """Return what determines the steps that read the data."""
+        splits = self.experiment.splits.model_dump()
+        return {"task": self.task.name, "data": self.data_sha256, "splits": splits}
+
+
+def _candidate_steps(scope: _TaskScope) -> list[Step]:
+    experiment, task = scope.experiment, scope.task
+    steps = [_train_step(scope, candidate) for candidate in experiment.train]
+    steps += [_merge_step(scope, candidate) for candidate in experiment.merge]
+    for candidate in (*experiment.train, *experiment.merge):
+        steps.append(_export_step(candidate, experiment, task))
+        steps += [
+            _quantize_step(candidate, experiment, task, precision)
+            for precision in experiment.precisions
+            if precision != "fp32"
+        ]
+    return steps
+
+
+def _train_step(scope: _TaskScope, candidate: str) -> Step:
+    train = scope.experiment.train[candidate]
+    recipe = train.recipe(scope.task.name)
+    name, source = f"{candidate}-{scope.task.name}", encoder_name(train.encoder)
+
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+        STEPS.get("train")(
+            recipe,
+            encoder=made[source],
+            task=scope.task,
+            data=scope.data,
+            splits=scope.experiment.splits,
+            name=name,
+            candidate=candidate,
+            out=out,
+            progress=progress,
+        )
+
+    settings = scope.settings() | {"train": recipe.model_dump()}
+    return Step(name=name, kind="train", settings=settings, inputs=(source,), make=make)
+
+
+def _merge_step(scope: _TaskScope, candidate: str) -> Step:
+    merge = scope.experiment.merge[candidate]
+    recipe = merge.recipe()
+    name, donor, base = f"{candidate}-{scope.task.name}", f"{merge.donor}-{scope.task.name}", encoder_name(merge.base)
+    donor_base = encoder_name(scope.experiment.train[merge.donor].encoder)
+
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+        STEPS.get("merge")(
+            recipe,
+            donor=made[donor],
+            donor_base=made[donor_base],
+            base=made[base],
+            task=scope.task,
+            data=scope.data,
+            splits=scope.experiment.splits,
+            name=name,
+            candidate=candidate,
+            out=out,
+            progress=progress,
+        )
+
+    settings = scope.settings() | {"merge": recipe.model_dump(mode="json")}
+    return Step(name=name, kind="merge", settings=settings, inputs=(donor, donor_base, base), make=make)
+
+
+def _export_step(candidate: str, experiment: Experiment, task: Task) -> Step:
+    name, source = _onnx_name(candidate, task.name, "fp32"), f"{candidate}-{task.name}"
+    recipe = experiment.export
+
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+        EXPORTERS.get("torch")(recipe, checkpoint=made[source], name=name, out=out, progress=progress)
+
+    return Step(name=name, kind="export", settings=recipe.model_dump(), inputs=(source,), make=make)
+
+
+def _quantize_step(candidate: str, experiment: Experiment, task: Task, precision: str) -> Step:
+    name, source = _onnx_name(candidate, task.name, precision), _onnx_name(candidate, task.name, "fp32")
+    recipe = experiment.quantize
+
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+        QUANTIZERS.get(precision)(recipe, source=made[source], name=name, out=out, progress=progress)
+
+    settings = recipe.model_dump() | {"precision": precision}
+    return Step(name=name, kind="quantize", settings=settings, inputs=(source,), make=make)

@@ -1,0 +1,232 @@
+"""Run an experiment: data, steps, scores, sweep, page. Finished parts are reused, an interrupted run resumes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import filelock
+
+from benchkit.bench.plan import predicted_s
+from benchkit.bench.profile import artifacts_for, plan, profile
+from benchkit.bench.score import score
+from benchkit.core.artifacts import Artifact
+from benchkit.core.errors import BenchkitError
+from benchkit.core.progress import Progress, silent
+from benchkit.core.records import Record
+from benchkit.core.store import canonical_json, digest, explained_writes, file_sha256, staged_folder, write_text
+from benchkit.host.facts import host_facts
+from benchkit.pipeline.experiment import Experiment
+from benchkit.pipeline.graph import artifact_names, steps_of
+from benchkit.pipeline.steps import Step, Workshop
+from benchkit.report.page import write_report
+from benchkit.tasks.readers import read_split
+from benchkit.tasks.table import Task, task_named
+from benchkit.tasks.toy import write_toy_tasks
+
+
+class Planned(NamedTuple):
+    """What a run would do.
+
+    Attributes:
+        name: Step, or the sweep.
+        kind: What is done.
+        reused: True when it was finished before.
+        detail: In words.
+    """
+
+    name: str
+    kind: str
+    reused: bool
+    detail: str
+
+
+class Finished(NamedTuple):
+    """What a run left behind."""
+
+    records: list[Record]
+    files: list[Path]
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    data: Path | None = None,
+    models: Path = Path("models"),
+    reports: Path = Path("reports"),
+    progress: Progress = silent,
+) -> Finished:
+    """Run every step that is not finished, then score, profile and report.
+
+    Args:
+        experiment: What to run.
+        data: Folder of the data; None takes the experiment's own.
+        models: Artifacts go to models/NAME.
+        reports: Records and page go to reports/NAME.
+        progress: Told all the way.
+
+    Raises:
+        BenchkitError: A step cannot be made from what it is given.
+    """
+    workshop = Workshop(models / experiment.name)
+    with _sole_user(workshop.folder, progress):
+        workshop.clear_remains()
+        folder = _data_folder(experiment, data, workshop, progress)
+        artifacts = _make_all(steps_of(experiment, folder, _train_digests(experiment, folder)), workshop, progress)
+        out = reports / experiment.name
+        records = [
+            _scored(
+                experiment,
+                task_named(task),
+                artifacts[name],
+                data=folder,
+                workshop=workshop,
+                out=out,
+                progress=progress,
+            )
+            for task, name in artifact_names(experiment)
+        ]
+        if experiment.profile is not None:
+            records += _sweep(experiment, artifacts, workshop, progress)
+        lines = "".join(canonical_json(record.as_json()) + "\n" for record in records)
+        write_text(out / "records.jsonl", lines)
+        progress("report")
+        files = write_report(records, out, title=experiment.title or experiment.name)
+    return Finished(records, [out / "records.jsonl", *files])
+
+
+def plan_experiment(
+    experiment: Experiment, *, data: Path | None = None, models: Path = Path("models")
+) -> list[Planned]:
+    """Say what a run would do, without doing anything; needs neither the hub nor the data."""
+    workshop = Workshop(models / experiment.name)
+    folder = data or experiment.data or workshop.folder / "data"
+    steps = steps_of(experiment, folder, _train_digests(experiment, folder, strict=False))
+    made: dict[str, Artifact] = {}
+    planned = []
+    for step in steps:
+        artifact = workshop.finished(step, made) if all(name in made for name in step.inputs) else None
+        if artifact is not None:
+            made[step.name] = artifact
+        source = f"from {', '.join(step.inputs)}" if step.inputs else str(step.settings.get("source", ""))
+        planned.append(Planned(step.name, step.kind, artifact is not None, source))
+    planned += [
+        Planned(name, "score", False, f"{task}, {experiment.score.split}") for task, name in artifact_names(experiment)
+    ]
+    if experiment.profile is not None:
+        planned.append(_planned_sweep(experiment))
+    return planned
+
+
+def _planned_sweep(experiment: Experiment) -> Planned:
+    settings = experiment.profile
+    assert settings is not None
+    points = 1
+    for key in ("batch_size", "sequence_length", "threads", "runtime", "device", "scenario"):
+        points *= len(getattr(settings, key))
+    artifacts = len(artifact_names(experiment)) + len(settings.targets) * len(settings.target_precision)
+    cells = points * artifacts
+    per_run_s = settings.warmup_s + settings.min_duration_s + settings.throughput_s + 0.6
+    least_s = cells * (settings.runs * per_run_s + 1.2)
+    return Planned("profile", "profile", False, f"{cells} cells x {settings.runs} runs, at least {least_s:.0f} s")
+
+
+def _sole_user(folder: Path, progress: Progress) -> filelock.BaseFileLock:
+    """Take the experiment's folder for this run; wait for another run to end."""
+    with explained_writes(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            progress(f"another run works on {folder}: waiting for it to end")
+            lock.acquire()
+    return lock
+
+
+def _data_folder(experiment: Experiment, data: Path | None, workshop: Workshop, progress: Progress) -> Path:
+    if experiment.toy_data is None:
+        folder = data or experiment.data
+        if folder is None:
+            raise BenchkitError(
+                f"experiment '{experiment.name}' reads {', '.join(experiment.tasks)}, and no data folder is given",
+                remedy="--data DIR, the folder that holds SST-2/, MRPC/ ... as GLUE's own download lays them out",
+            )
+        return folder
+    toy, folder = experiment.toy_data, workshop.folder / "data"
+    key = digest(toy.model_dump())
+    if workshop.recall("data", key) is None or not folder.is_dir():
+        progress("make the toy tasks")
+        with staged_folder(folder) as out:
+            write_toy_tasks(out, seed=toy.seed, train=toy.train, dev=toy.dev)
+        workshop.keep("data", key, {"folder": folder.name})
+    return folder
+
+
+def _train_digests(experiment: Experiment, folder: Path, *, strict: bool = True) -> dict[str, str]:
+    """Return the digest of each task's train file, so that a changed file makes its steps again."""
+    digests = {}
+    for task in map(task_named, experiment.tasks):
+        path = folder / task.folder / "train.tsv"
+        if not strict and not path.is_file():
+            digests[task.name] = "not read"
+            continue
+        if not path.is_file():
+            raise BenchkitError(f"no training data for '{task.name}' at '{path}'", remedy="--data DIR in GLUE's layout")
+        digests[task.name] = file_sha256(path)
+    return digests
+
+
+def _make_all(steps: Sequence[Step], workshop: Workshop, progress: Progress) -> dict[str, Artifact]:
+    made: dict[str, Artifact] = {}
+    for number, step in enumerate(steps, 1):
+        label = f"[{number}/{len(steps)}] {step.kind} {step.name}"
+        finished = workshop.finished(step, made)
+        if finished is not None:
+            progress(f"{label}: reused")
+            made[step.name] = finished
+            continue
+        progress(label)
+
+        def told(message: str, done: float | None = None, label: str = label) -> None:
+            progress(f"{label}: {message}", done)
+
+        made[step.name] = workshop.make(step, made, told)
+    return made
+
+
+def _scored(
+    experiment: Experiment,
+    task: Task,
+    artifact: Artifact,
+    *,
+    data: Path,
+    workshop: Workshop,
+    out: Path,
+    progress: Progress,
+) -> Record:
+    settings, name = experiment.score, artifact.manifest.name
+    examples = read_split(task, settings.split, data)
+    key = digest([artifact.manifest.id, task.name, settings.model_dump(), examples.sha256, host_facts().id])
+    kept = workshop.recall(f"score-{name}", key)
+    if kept is not None and all((out / file).is_file() for file in kept["files"]):
+        return Record.model_validate(kept)
+    progress(f"score {name}")
+    record = score(artifact, task, data, settings, predictions=out, progress=progress)
+    workshop.keep(f"score-{name}", key, record.as_json())
+    return record
+
+
+def _sweep(
+    experiment: Experiment, artifacts: dict[str, Artifact], workshop: Workshop, progress: Progress
+) -> list[Record]:
+    settings = experiment.profile
+    assert settings is not None
+    matrix = settings.matrix()
+    own = [artifacts[name] for _, name in artifact_names(experiment)]
+    others = matrix.model_copy(update={"precision": settings.target_precision})
+    further = artifacts_for(settings.targets, others, progress) if settings.targets else {}
+    by_runtime = {runtime: [*own, *further.get(runtime, [])] for runtime in matrix.runtime}
+    cells, jobs, _ = plan(by_runtime, matrix, settings.schedule())
+    progress(f"profile {len(cells)} cells in {len(jobs)} fresh processes, at least {predicted_s(jobs):.0f} s")
+    journal = workshop.folder / "profile.journal.jsonl"
+    return profile(by_runtime, matrix, schedule=settings.schedule(), journal=journal, progress=progress)
