@@ -12,10 +12,8 @@ def distribution(values: Sequence[float], most: int = MOST_POINTS) -> list[tuple
     The smallest and the largest value stay; between them ranks are taken evenly.
     """
     ordered, n = sorted(values), len(values)
-    if n <= most:
-        ranks = list(range(n))
-    else:
-        ranks = sorted({round(step * (n - 1) / (most - 1)) for step in range(most)})
+    step = max(1.0, (n - 1) / (most - 1))
+    ranks = sorted({round(number * step) for number in range(min(n, most))})
     return [(ordered[rank], (rank + 1) / n) for rank in ranks]
 
 

@@ -30,6 +30,11 @@ class Headline:
         tokens = f", {self.sequence_length:,} tokens" if self.sequence_length else ""
         return f"batch {self.batch_size:,}{tokens}"
 
+    @property
+    def sentence(self) -> str:
+        """The place as a caption begins: 'Batch 1, 128 tokens, host 4f2a.'."""
+        return f"{self.words[0].upper()}{self.words[1:]}, host {self.host}."
+
 
 def headlines(entries: Sequence[Entry]) -> tuple[Headline, ...]:
     """Return the headline cell of each host, by host id."""

@@ -4,23 +4,14 @@ Colours are names of the page's own style sheet, which has a light and a dark va
 Okabe and Ito's palette, told apart by colour-blind readers; shape and dash say the same once more.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
+from benchkit.report.chart_facts import Look
 from benchkit.report.entries import Entry
 
 COLORS = 8
 SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")
 DASHES = ((), (5, 3), (1.5, 2.5), (8, 3, 2, 3), (2, 2), (10, 4))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How one series is drawn."""
-
-    color: str
-    shape: str
-    dash: tuple[float, ...]
 
 
 def looks_of(entries: Sequence[Entry]) -> dict[str, Look]:

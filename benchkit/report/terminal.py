@@ -71,7 +71,9 @@ def _terminal_width() -> int:
 
 
 def _drawn(table: Table, shown: Sequence[int], folded: bool) -> RichTable:
-    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), header_style="bold", show_edge=False)
+    drawn = RichTable(
+        box=SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), header_style="bold", show_edge=False
+    )
     for number in shown:
         column = table.columns[number]
         is_name = column.key == "artifact"

@@ -1,0 +1,83 @@
+"""The page: one file with everything in it, that asks nobody for anything and works with scripts off.
+
+What it says is left to `contents`, the drawing of charts to `svg`; this fills the template in `templates/`.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import importlib.resources
+from collections.abc import Sequence
+
+from benchkit.core.records import Record
+from benchkit.core.store import canonical_json
+from benchkit.report.chart_facts import Chart
+from benchkit.report.charts import charts_of
+from benchkit.report.contents import Contents
+from benchkit.report.heatmaps import heatmaps_of
+from benchkit.report.svg import svg_from_spec
+
+# reports.md: "One file, offline, no request to anywhere, at most 1.5 MB."
+MOST_BYTES = 1_500_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Figure:
+    chart: Chart
+    svg: str
+
+
+def page_text(contents: Contents, records: Sequence[Record]) -> str:
+    """Return the page as HTML.
+
+    The records go in for download, without their raw values, unless the page would grow above `MOST_BYTES`.
+    """
+    figures = [
+        _Figure(chart=chart, svg=svg_from_spec(chart.spec, name=chart.name, title=chart.title))
+        for chart in charts_of(contents.entries)
+    ]
+    page = _filled(contents, figures, _download(records))
+    return page if len(page.encode()) <= MOST_BYTES else _filled(contents, figures, None)
+
+
+def _filled(contents: Contents, figures: Sequence[_Figure], download: str | None) -> str:
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("benchkit.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    script = _template("sort.js")
+    return environment.get_template("page.html.j2").render(
+        contents=contents,
+        columns=[(number, column) for number, column in enumerate(contents.table.columns) if not column.is_detail],
+        figures=[(figure.chart, Markup(figure.svg)) for figure in figures],  # noqa: S704 - rebuilt by `svg.tidy`
+        heatmaps=heatmaps_of(contents.entries),
+        download=download,
+        style=Markup(_template("page.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _template(name: str) -> str:
+    return importlib.resources.files("benchkit.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _download(records: Sequence[Record]) -> str:
+    """Return the records as a data address: a link that works with scripts off."""
+    ordered = sorted({record.record_id: record for record in records}.values(), key=lambda record: record.record_id)
+    lines = "".join(canonical_json(_without_raw_values(record)) + "\n" for record in ordered)
+    return f"data:application/x-ndjson;base64,{base64.b64encode(lines.encode()).decode()}"
+
+
+def _without_raw_values(record: Record) -> dict[str, object]:
+    value = record.as_json()
+    for measurement in value["measurements"].values():
+        measurement.pop("runs", None)
+    return value
