@@ -17,7 +17,7 @@ Collate = Callable[[list[Feature]], dict[str, torch.Tensor]]
 def features_of(examples: Examples, tokenizer: TextTokenizer, *, max_length: int) -> list[Feature]:
     """Cut every example into tokens; labels come along when the examples have them."""
     encoded = tokenizer.encode(examples.first, examples.second, max_length=max_length)
-    features = [
+    features: list[Feature] = [
         {"input_ids": ids, "token_type_ids": type_ids}
         for ids, type_ids in zip(encoded.ids, encoded.type_ids, strict=True)
     ]

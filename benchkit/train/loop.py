@@ -24,7 +24,7 @@ Feature = dict[str, Any]
 # Losses of single steps jump; so many of them together are worth reading.
 _SMOOTHED_STEPS = 20
 # BERT's own values (Devlin et al., arXiv 1810.04805, appendix A.2), and the usual clipping.
-_ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "max_grad_norm": 1.0}
+_ADAM: dict[str, Any] = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "max_grad_norm": 1.0}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ def _check_device(device: str) -> None:
 def _arguments(schedule: Schedule, folder: str) -> transformers.TrainingArguments:
     known = {field.name for field in dataclasses.fields(transformers.TrainingArguments)}
     # transformers before 5 called it otherwise.
-    by_length = (
+    by_length: dict[str, Any] = (
         {"train_sampling_strategy": "group_by_length"}
         if "train_sampling_strategy" in known
         else {"group_by_length": True}
@@ -217,5 +217,6 @@ class _WatchedTrainer(transformers.Trainer):
 
     def training_step(self, *arguments: Any, **named: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*arguments, **named)
+        assert self.lr_scheduler is not None
         self._watch.take(float(loss), float(self.lr_scheduler.get_last_lr()[0]))
         return loss

@@ -100,7 +100,8 @@ def _masked_lm(folder: Path, seed: int) -> Any:
     encoder = load_encoder(folder).model
     transformers.set_seed(seed)
     try:
-        model = transformers.AutoModelForMaskedLM.from_config(encoder.config, attn_implementation="eager")
+        models: Any = transformers.AutoModelForMaskedLM
+        model = models.from_config(encoder.config, attn_implementation="eager")
     except ValueError as error:
         raise BenchkitError(
             f"no masked-language-model head is known for '{folder}': {str(error).splitlines()[0]}",

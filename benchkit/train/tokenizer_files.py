@@ -56,7 +56,7 @@ def bring_tokenizer(source: Path, out: Path) -> None:
         tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     else:
         with quiet_libraries():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=True).backend_tokenizer
+            tokenizer = transformers.BertTokenizerFast.from_pretrained(source, local_files_only=True).backend_tokenizer
     settings = read_json(source / _CONFIG) if (source / _CONFIG).is_file() else {"tokenizer_class": "BertTokenizer"}
     if (source / "special_tokens_map.json").is_file():
         settings = read_json(source / "special_tokens_map.json") | settings

@@ -96,8 +96,9 @@ def _learned_tokenizer(data: Path, vocabulary_size: int) -> tuple[Tokenizer, dic
             yield from split.second or ()
 
     tokenizer.train_from_iterator(texts(), trainer)
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    # The trainer numbers the special tokens first, in their order.
+    cls, sep = ((token, _SPECIAL.index(token)) for token in ("[CLS]", "[SEP]"))
+    tokenizer.post_processor = processors.BertProcessing(sep, cls)
     tokenizer.decoder = decoders.WordPiece()
     return tokenizer, {split.source: split.sha256 for split in splits}
 

@@ -1,0 +1,75 @@
+"""Fixtures of the training room: one thread, a small data folder, and packages that look installed."""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchkit.core.artifacts import Artifact, load_artifact
+
+GOOD = "this film is very good .|the good movie is good !|not bad , very very good|good good film"
+BAD = "this film is very bad .|the bad movie is bad !|not good , very very bad|bad bad film"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SST-2 and STS-B in words that the pico tokenizer knows: sentiment is a word, similarity is sameness."""
+    data = tmp_path_factory.mktemp("glue")
+    rng = random.Random(0)
+    words = "film is movie not the this very . !".split()
+    rows = []
+    for number in range(160):
+        text = rng.sample(words, 4) + ["good" if number % 2 else "bad"]
+        rng.shuffle(text)
+        rows.append(f"{' '.join(text)}\t{number % 2}")
+    (data / "SST-2").mkdir()
+    (data / "SST-2" / "train.tsv").write_text("sentence\tlabel\n" + "\n".join(rows) + "\n")
+    lines = ["index\tsentence1\tsentence2\tscore"]
+    for number in range(80):
+        first = rng.choices(words, k=4)
+        second = first if number % 2 else rng.choices(words, k=4)
+        lines.append(f"{number}\t{' '.join(first)}\t{' '.join(second)}\t{5.0 if number % 2 else 0.5}")
+    (data / "STS-B").mkdir()
+    (data / "STS-B" / "train.tsv").write_text("\n".join(lines) + "\n")
+    return data
+
+
+@pytest.fixture(scope="session")
+def pico_encoder(pico_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The pico checkpoint as an encoder artifact."""
+    from benchkit.train.encoders import fetch_encoder
+
+    out = tmp_path_factory.mktemp("encoder") / "pico"
+    out.mkdir()
+    fetch_encoder(str(pico_checkpoint), name="pico", out=out)
+    return load_artifact(out)
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, Path]], Path]:
+    """Return a function that makes files look like those of an installed package, at version 1.2.3."""
+
+    def installed(package: str, files: dict[str, Path]) -> Path:
+        site = tmp_path / "site-packages"
+        facts = site / f"{package.replace('-', '_')}-1.2.3.dist-info"
+        facts.mkdir(parents=True)
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2.3\n")
+        for place, source in files.items():
+            (site / place).parent.mkdir(parents=True, exist_ok=True)
+            os.link(source, site / place)
+        (facts / "RECORD").write_text("".join(f"{place},,\n" for place in files))
+        monkeypatch.syspath_prepend(site)
+        return site
+
+    return installed
