@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-PICO_WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a bad good film is movie not the this very . ! ##s ##ly".split()
+PICO_WORDS = [
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "bad", "good", "film", "is",
+    "movie", "not", "the", "this", "very", ".", "!", "##s", "##ly",
+]  # fmt: skip
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -17,9 +20,7 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(
-        ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
-    )
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "vocab.txt").write_text("\n".join(PICO_WORDS) + "\n", encoding="utf-8")
     settings = {
@@ -37,7 +38,7 @@ def write_tokenizer(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def pico_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A foreign checkpoint folder: BertForSequenceClassification, hidden 32, 2 layers, random weights, labels of sst2."""
+    """A foreign checkpoint folder: BertForSequenceClassification of hidden 32, 2 layers, with the labels of sst2."""
     import torch
     import transformers
 
@@ -71,4 +72,30 @@ def glue() -> Path:
     folder = Path(os.environ.get("BENCHKIT_GLUE", Path(__file__).resolve().parents[2] / "shared" / "glue"))
     if not (folder / "SST-2" / "dev.tsv").is_file():
         pytest.skip(f"no real GLUE files at {folder}; set BENCHKIT_GLUE to the folder that holds SST-2/dev.tsv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pico_onnx(pico_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pico checkpoint as an ONNX artifact folder of our own export."""
+    from benchkit.core.artifacts import load_artifact
+    from benchkit.core.recipes import ExportRecipe
+    from benchkit.core.registry import EXPORTERS
+
+    folder = tmp_path_factory.mktemp("pico-onnx") / "pico-sst2-fp32"
+    folder.mkdir()
+    EXPORTERS.get("torch")(ExportRecipe(), checkpoint=load_artifact(pico_checkpoint), name="pico-sst2-fp32", out=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sst2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an SST-2 of the pico tokenizer's words: 60 examples to train on, 20 to score on."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "SST-2").mkdir()
+    rows = ["this film is very good !\t1", "a bad movie .\t0", "not good\t0", "not bad\t1"]
+    for split, copies in (("train", 15), ("dev", 5)):
+        lines = [row.replace("\t", f" {'very ' * n}.\t") for n in range(copies) for row in rows]
+        text = "sentence\tlabel\n" + "\n".join(lines) + "\n"
+        (folder / "SST-2" / f"{split}.tsv").write_text(text, encoding="utf-8")
     return folder

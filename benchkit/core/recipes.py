@@ -143,10 +143,20 @@ class ProjectRecipe(Setting):
 
 
 class HeadRecipe(Setting):
-    """Where the merged model's classifier comes from."""
+    """Where the merged model's pooler and classifier come from.
+
+    Attributes:
+        mode: "probe_kd" fits the donor's logits on unlabelled text, "transplant" moves the donor's head over,
+            "probe_gold" fits labels of the train part, "random" draws one (a control).
+        ridge: Strength of the ridge, as a share of the features' mean energy.
+        examples: Texts that it is fitted on, drawn by `seed`.
+        seed: Seed of that draw and of what is random in a head.
+    """
 
     mode: Literal["transplant", "probe_kd", "probe_gold", "random"] = "probe_kd"
     ridge: float = pydantic.Field(default=1e-2, gt=0)
+    examples: PositiveInt = 1500
+    seed: int = 0
 
 
 class CalibrationRecipe(Setting):

@@ -49,30 +49,46 @@ def utc_now() -> str:
 
 
 @contextlib.contextmanager
-def explained_writes(path: Path) -> Iterator[None]:
-    """Turn a failed write below `path` into an error that says what to do.
-
-    Raises:
-        EnvironmentLacks: The disk is full, or the place cannot be written to.
-    """
+def explained_full_disk(path: Path) -> Iterator[None]:
+    """Turn a write that found no space below `path` into an error that says what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EnvironmentLacks(
-                f"no space left on the device that holds '{path}'; what was there before is unchanged",
-                remedy="free some space or choose another folder, then run the same command again",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise EnvironmentLacks(
-                f"cannot write to '{path}': {error.strerror}",
-                remedy="choose a folder that you may write to (-o or --output)",
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise BenchkitError(
-                f"cannot make '{path}': {error.filename or path} is a file", remedy="choose another output folder"
-            ) from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise EnvironmentLacks(
+            f"no space left on the device that holds '{path}'; what was there before is unchanged",
+            remedy="free some space or choose another folder, then run the same command again",
+        ) from error
+
+
+@contextlib.contextmanager
+def explained_writes(path: Path) -> Iterator[None]:
+    """Turn a failed write to `path` into an error that says what to do; for blocks that touch nothing else.
+
+    Raises:
+        EnvironmentLacks: The disk is full, or the place cannot be written to.
+        BenchkitError: A file stands where a folder is needed.
+    """
+    try:
+        with explained_full_disk(path):
+            yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        if isinstance(error, PermissionError):
+            raise _not_writable(path, error) from error
+        raise BenchkitError(
+            f"cannot make '{path}': '{error.filename or path}' is a file", remedy="choose another output folder"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise _not_writable(path, error) from error
         raise
+
+
+def _not_writable(path: Path, error: OSError) -> EnvironmentLacks:
+    return EnvironmentLacks(
+        f"cannot write to '{path}': {error.strerror}", remedy="choose a folder that you may write to (-o or --output)"
+    )
 
 
 @contextlib.contextmanager
@@ -110,17 +126,19 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     An interrupted or failed block leaves `folder` as it was.
     """
     beside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
     with explained_writes(folder):
         beside.mkdir(parents=True)
-        try:
+    try:
+        with explained_full_disk(folder):
             yield beside
-            old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+        with explained_writes(folder):
             if folder.exists():
                 folder.rename(old)
             beside.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def append_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
