@@ -40,7 +40,7 @@ def export_checkpoint(
         checkpoint: Artifact of kind "checkpoint".
         name: Name of the new artifact.
         out: Empty folder to fill.
-        sentences: Real text for the comparison; None, or a checkpoint without tokenizer, takes random token ids.
+        sentences: Real text to compare on, beside random token ids; left out for a checkpoint without tokenizer.
         allow_pickle: Read pickled weights too, tensors only.
         progress: Told of each stage.
 
@@ -56,8 +56,10 @@ def export_checkpoint(
     tokenizer = _tokenizer(checkpoint.folder)
     progress(f"load {checkpoint.manifest.name}", 0.0)
     loaded = load_checkpoint(checkpoint.model_file, attention="eager", allow_pickle=allow_pickle)
-    texts = sentences if tokenizer is not None and sentences else None
-    feeds = sentence_feeds(loaded, tokenizer, texts) if tokenizer is not None and texts else random_feeds(loaded)
+    # Random ids too: sentences alone need not be long, or many enough for every batch size.
+    feeds, inputs = random_feeds(loaded), "random token ids"
+    if tokenizer is not None and sentences:
+        feeds, inputs = [*sentence_feeds(loaded, tokenizer, sentences), *feeds], "sentences and random token ids"
     references = reference_outputs(loaded, feeds)
     progress(f"trace {loaded.architecture}, opset {recipe.opset}", 0.2)
     trace(loaded, out / ONNX_FILE, opset=recipe.opset)
@@ -65,7 +67,6 @@ def export_checkpoint(
     del loaded  # onnxruntime loads its own copy of the weights; two at once are enough.
     add_metadata(out / ONNX_FILE, _properties(checkpoint, facts))
     progress(f"compare {name} with its checkpoint", 0.7)
-    inputs = "sentences" if texts else "random token ids"
     parity = compare(out / ONNX_FILE, feeds, references, inputs=inputs)
     parity.check(recipe.tolerance)
     copy_companions(checkpoint.folder, out)

@@ -78,15 +78,12 @@ def load_checkpoint(weights: Path, *, attention: str = "sdpa", allow_pickle: boo
     """
     config = _config(weights.parent)
     architecture = _architecture(weights.parent, config)
-    auto_class: Any = (
-        transformers.AutoModelForSequenceClassification
-        if architecture.endswith(_CLASSIFIER)
-        else transformers.AutoModel
-    )
+    is_classifier = architecture.endswith(_CLASSIFIER)
     state = _state(weights, allow_pickle=allow_pickle)
     try:
         with quiet_transformers():
-            model, report = auto_class.from_pretrained(
+            model_class = _model_class(config, is_classifier=is_classifier)
+            model, report = model_class.from_pretrained(
                 weights.parent if state is None else None,
                 config=config,
                 state_dict=state,
@@ -102,7 +99,7 @@ def load_checkpoint(weights: Path, *, attention: str = "sdpa", allow_pickle: boo
         model=model.eval(),
         architecture=type(model).__name__,
         input_names=INPUTS_BY_FAMILY[config.model_type],
-        output_name="logits" if architecture.endswith(_CLASSIFIER) else "last_hidden_state",
+        output_name="logits" if is_classifier else "last_hidden_state",
         max_positions=_max_positions(config),
         warnings=warnings,
     )
@@ -224,6 +221,13 @@ def _architecture(folder: Path, config: Any) -> str:
             remedy=f"give a *{_CLASSIFIER} checkpoint, or an encoder ({', '.join('*' + kind for kind in _HEADLESS)})",
         )
     return name
+
+
+def _model_class(config: Any, *, is_classifier: bool) -> Any:
+    """Return the concrete class: only that one takes a state without a folder, with old names of weights mended."""
+    auto: Any = transformers.AutoModelForSequenceClassification if is_classifier else transformers.AutoModel
+    with torch.device("meta"):
+        return type(auto.from_config(config))
 
 
 def _state(weights: Path, *, allow_pickle: bool) -> dict[str, torch.Tensor] | None:

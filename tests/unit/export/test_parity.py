@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchkit.core.errors import BenchkitError
+from benchkit.export.parity import Parity, passing_tolerance, random_feeds, sentence_feeds
+from benchkit.runtimes.torch import LoadedCheckpoint, load_checkpoint
+from benchkit.tasks.tokenization import load_tokenizer
+
+
+@pytest.fixture
+def loaded(pico_checkpoint: Path) -> LoadedCheckpoint:
+    return load_checkpoint(pico_checkpoint / "model.safetensors")
+
+
+@given(st.floats(min_value=1e-12, max_value=1e3))
+def test_the_named_tolerance_passes_and_is_near(difference: float) -> None:
+    tolerance = passing_tolerance(difference)
+    assert difference <= tolerance <= 2.0001 * difference
+    Parity(max_difference=difference, relative_difference=0.0, inputs="", shapes=()).check(tolerance)
+
+
+def test_difference_above_tolerance() -> None:
+    parity = Parity(max_difference=0.0123, relative_difference=0.0, inputs="", shapes=())
+    with pytest.raises(BenchkitError, match=r"up to 0.0123, and the tolerance is 0.0001") as caught:
+        parity.check(1e-4)
+    assert "0.02" in caught.value.remedy
+
+
+def test_random_feeds_are_valid_and_padded(loaded: LoadedCheckpoint) -> None:
+    feeds = random_feeds(loaded)
+    assert [feed["input_ids"].shape for feed in feeds] == [(1, 2), (1, 64), (3, 5), (3, 17), (8, 64)]
+    assert max(feed["input_ids"].max() for feed in feeds) < loaded.model.config.vocab_size
+    assert any(feed["attention_mask"].min() == 0 for feed in feeds)
+    assert all(feed["attention_mask"].sum(axis=1).min() >= 2 for feed in feeds)
+    assert all(array.dtype == np.int64 for feed in feeds for array in feed.values())
+
+
+def test_random_feeds_stay_within_the_positions(loaded: LoadedCheckpoint) -> None:
+    short = LoadedCheckpoint(
+        model=loaded.model,
+        architecture=loaded.architecture,
+        input_names=loaded.input_names,
+        output_name="logits",
+        max_positions=9,
+    )
+    assert max(feed["input_ids"].shape[1] for feed in random_feeds(short)) == 9
+
+
+def test_sentences_come_in_batches_of_different_sizes(loaded: LoadedCheckpoint, pico_checkpoint: Path) -> None:
+    tokenizer = load_tokenizer(pico_checkpoint)
+    feeds = sentence_feeds(loaded, tokenizer, ["a film", "a bad bad film", "good"] * 3)
+    assert [feed["input_ids"].shape for feed in feeds] == [(1, 4), (3, 6), (5, 6)]
