@@ -91,6 +91,10 @@ def read_config(folder: Path) -> transformers.PretrainedConfig:
         BenchkitError: Missing, broken, or of an architecture that transformers does not know.
     """
     values = read_json(folder / "config.json")
+    if "type_vocab_size" in values:
+        # Google's own BERT files and some TinyBERTs name no model_type; that they are BERT's is proved by the
+        # weights, which must fill the architecture.
+        values = {"model_type": "bert"} | values
     try:
         return transformers.AutoConfig.for_model(**values)
     except (TypeError, ValueError, KeyError) as error:

@@ -23,7 +23,7 @@ Feature = dict[str, Any]
 
 # Losses of single steps jump; so many of them together are worth reading.
 _SMOOTHED_STEPS = 20
-# BERT's own values (Devlin et al., arXiv 1810.04805, appendix A.2), and the usual clipping.
+# The betas are BERT's (Devlin et al., arXiv 1810.04805, appendix A.2); the rest is as Trainer has it.
 _ADAM: dict[str, Any] = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "max_grad_norm": 1.0}
 
 

@@ -55,8 +55,10 @@ def bring_tokenizer(source: Path, out: Path) -> None:
     if (source / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     else:
+        # By the name that both transformers 4 and 5 have for the tokenizer that has a backend to save.
+        library: Any = transformers
         with quiet_libraries():
-            tokenizer = transformers.BertTokenizerFast.from_pretrained(source, local_files_only=True).backend_tokenizer
+            tokenizer = library.BertTokenizerFast.from_pretrained(source, local_files_only=True).backend_tokenizer
     settings = read_json(source / _CONFIG) if (source / _CONFIG).is_file() else {"tokenizer_class": "BertTokenizer"}
     if (source / "special_tokens_map.json").is_file():
         settings = read_json(source / "special_tokens_map.json") | settings

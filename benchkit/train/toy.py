@@ -3,7 +3,6 @@
 Such an encoder knows nothing yet; `pretrain` and `finetune` teach it. The toy tasks are `tasks.toy`.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,22 +84,35 @@ def _learned_tokenizer(data: Path, vocabulary_size: int) -> tuple[Tokenizer, dic
             remedy="let an experiment with toy data make them, or bring a pre-trained encoder",
         )
     splits = [read_split(task, "train", data) for task in tasks]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a token of text
+    texts = [text for split in splits for text in (*split.first, *(split.second or ()))]
+    return _word_piece(texts, vocabulary_size), {split.source: split.sha256 for split in splits}
+
+
+def _word_piece(texts: list[str], vocabulary_size: int) -> Tokenizer:
+    """Learn a WordPiece tokenizer; the same texts give the same one."""
+    tokenizer = _bert_tokenizer({})
+    # The trainer numbers word-inner letters as it meets them, in the order of a hash table, and breaks ties
+    # between merges by number: it learns another vocabulary in each run. Given beforehand they stay in order.
+    letters = sorted({letter for text in texts for letter in tokenizer.normalizer.normalize_str(text)} - {" "})
+    inner = [f"##{letter}" for letter in letters]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary_size, special_tokens=[*_SPECIAL, *inner], show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return _bert_tokenizer(tokenizer.get_vocab(with_added_tokens=True))
+
+
+def _bert_tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    """Build BERT's tokenizer, lower-casing, from a vocabulary, or from none, to be trained."""
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token of text
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary_size, special_tokens=list(_SPECIAL), show_progress=False)
-
-    def texts() -> Iterator[str]:
-        for split in splits:
-            yield from split.first
-            yield from split.second or ()
-
-    tokenizer.train_from_iterator(texts(), trainer)
-    # The trainer numbers the special tokens first, in their order.
-    cls, sep = ((token, _SPECIAL.index(token)) for token in ("[CLS]", "[SEP]"))
-    tokenizer.post_processor = processors.BertProcessing(sep, cls)
     tokenizer.decoder = decoders.WordPiece()
-    return tokenizer, {split.source: split.sha256 for split in splits}
+    if vocabulary:
+        tokenizer.add_special_tokens(list(_SPECIAL))
+        cls, sep = ((token, vocabulary[token]) for token in ("[CLS]", "[SEP]"))
+        tokenizer.post_processor = processors.BertProcessing(sep, cls)
+    return tokenizer
 
 
 def _random_encoder(recipe: ToyEncoderRecipe, tokenizer: Tokenizer) -> Any:

@@ -10,9 +10,6 @@ import torch
 
 from benchkit.core.artifacts import Artifact, load_artifact
 
-GOOD = "this film is very good .|the good movie is good !|not bad , very very good|good good film"
-BAD = "this film is very bad .|the bad movie is bad !|not good , very very bad|bad bad film"
-
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
@@ -27,10 +24,10 @@ def tiny_glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SST-2 and STS-B in words that the pico tokenizer knows: sentiment is a word, similarity is sameness."""
     data = tmp_path_factory.mktemp("glue")
     rng = random.Random(0)
-    words = "film is movie not the this very . !".split()
+    words = ["film", "is", "movie", "not", "the", "this", "very", ".", "!"]
     rows = []
     for number in range(160):
-        text = rng.sample(words, 4) + ["good" if number % 2 else "bad"]
+        text = [*rng.sample(words, 4), "good" if number % 2 else "bad"]
         rng.shuffle(text)
         rows.append(f"{' '.join(text)}\t{number % 2}")
     (data / "SST-2").mkdir()

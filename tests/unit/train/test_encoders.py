@@ -145,6 +145,15 @@ def test_an_unknown_architecture_is_refused(pico_checkpoint, tmp_path, config):
         fetched(source, tmp_path)
 
 
+def test_a_config_in_the_form_of_the_first_bert_release_is_read(pico_checkpoint, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(pico_checkpoint, source)
+    config = json.loads((source / "config.json").read_text())
+    del config["model_type"], config["architectures"]
+    (source / "config.json").write_text(json.dumps(config))
+    assert fetched(source, tmp_path).config()["model_type"] == "bert"
+
+
 def pickled(pico_checkpoint: Path, folder: Path, weights: object) -> Path:
     folder.mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
