@@ -16,6 +16,7 @@ from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import ExportRecipe
 from benchkit.export.parity import compare, random_feeds, reference_outputs, sentence_feeds
 from benchkit.export.tracing import add_metadata, trace
+from benchkit.runtimes.protocol import Feed
 from benchkit.runtimes.torch import LoadedCheckpoint, load_checkpoint
 from benchkit.tasks.tokenization import TextTokenizer, load_tokenizer
 
@@ -56,10 +57,7 @@ def export_checkpoint(
     tokenizer = _tokenizer(checkpoint.folder)
     progress(f"load {checkpoint.manifest.name}", 0.0)
     loaded = load_checkpoint(checkpoint.model_file, attention="eager", allow_pickle=allow_pickle)
-    # Random ids too: sentences alone need not be long, or many enough for every batch size.
-    feeds, inputs = random_feeds(loaded), "random token ids"
-    if tokenizer is not None and sentences:
-        feeds, inputs = [*sentence_feeds(loaded, tokenizer, sentences), *feeds], "sentences and random token ids"
+    feeds, inputs = _feeds(loaded, tokenizer, sentences)
     references = reference_outputs(loaded, feeds)
     progress(f"trace {loaded.architecture}, opset {recipe.opset}", 0.2)
     trace(loaded, out / ONNX_FILE, opset=recipe.opset)
@@ -67,9 +65,11 @@ def export_checkpoint(
     del loaded  # onnxruntime loads its own copy of the weights; two at once are enough.
     add_metadata(out / ONNX_FILE, _properties(checkpoint, facts))
     progress(f"compare {name} with its checkpoint", 0.7)
-    parity = compare(out / ONNX_FILE, feeds, references, inputs=inputs)
+    parity = compare(out / ONNX_FILE, feeds, references, output=facts["output"], inputs=inputs)
     parity.check(recipe.tolerance)
     copy_companions(checkpoint.folder, out)
+    warnings = [*facts["warnings"], *(() if tokenizer is not None else (NO_TOKENIZER,))]
+    notes = {"parity": {**dataclasses.asdict(parity), "tolerance": recipe.tolerance}, "warnings": warnings}
     source = checkpoint.manifest
     write_manifest(
         out,
@@ -81,11 +81,7 @@ def export_checkpoint(
         precision="fp32",
         weights=source.weights,
         parents=(source.id,),
-        notes={
-            **facts,
-            "parity": {**dataclasses.asdict(parity), "tolerance": recipe.tolerance},
-            "warnings": [*facts["warnings"], *(() if tokenizer is not None else (NO_TOKENIZER,))],
-        },
+        notes=facts | notes,
     )
 
 
@@ -96,6 +92,17 @@ def _facts(loaded: LoadedCheckpoint) -> dict[str, Any]:
         "output": loaded.output_name,
         "warnings": list(loaded.warnings),
     }
+
+
+def _feeds(
+    loaded: LoadedCheckpoint, tokenizer: TextTokenizer | None, sentences: Sequence[str] | None
+) -> tuple[list[Feed], str]:
+    """Return what both sides are run on, and its name."""
+    feeds = random_feeds(loaded)
+    if tokenizer is None or not sentences:
+        return feeds, "random token ids"
+    # Random ids too: sentences alone need not be long, or many enough for every batch size.
+    return [*sentence_feeds(loaded, tokenizer, sentences), *feeds], "sentences and random token ids"
 
 
 def _tokenizer(folder: Path) -> TextTokenizer | None:

@@ -20,14 +20,21 @@ def loaded(pico_checkpoint: Path) -> LoadedCheckpoint:
 def test_the_named_tolerance_passes_and_is_near(difference: float) -> None:
     tolerance = passing_tolerance(difference)
     assert difference <= tolerance <= 2.0001 * difference
-    Parity(max_difference=difference, relative_difference=0.0, inputs="", shapes=()).check(tolerance)
+    Parity(max_difference=difference, relative_difference=0.0, output="logits", inputs="", shapes=()).check(tolerance)
 
 
 def test_difference_above_tolerance() -> None:
-    parity = Parity(max_difference=0.0123, relative_difference=0.0, inputs="", shapes=())
+    parity = Parity(max_difference=0.0123, relative_difference=0.0, output="logits", inputs="", shapes=())
     with pytest.raises(BenchkitError, match=r"up to 0.0123, and the tolerance is 0.0001") as caught:
         parity.check(1e-4)
     assert "0.02" in caught.value.remedy
+
+
+def test_hidden_states_are_held_to_a_share_of_their_scale() -> None:
+    parity = Parity(max_difference=0.0005, relative_difference=5e-5, output="last_hidden_state", inputs="", shapes=())
+    parity.check(1e-4)
+    with pytest.raises(BenchkitError, match="5e-05 of the largest value"):
+        parity.check(1e-5)
 
 
 def test_random_feeds_are_valid_and_padded(loaded: LoadedCheckpoint) -> None:
