@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 # Size of a plot in pixels, without its axes: two stand side by side on a laptop, one fits a phone.
-WIDTH, HEIGHT = 400, 250
+WIDTH, HEIGHT = 360, 230
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

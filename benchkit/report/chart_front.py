@@ -1,7 +1,7 @@
 """Score against latency: the Pareto front of one task at one place, with bounds both ways."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from benchkit.core.quantities import QUANTITIES
 from benchkit.core.records import Statistic
@@ -9,7 +9,7 @@ from benchkit.report.chart_facts import HEIGHT, WIDTH, Chart, Key, Look
 from benchkit.report.figures import with_unit
 from benchkit.report.front import Group, Point
 from benchkit.report.plain import clean, counted
-from benchkit.report.scales import Scale, label_places, linear_scale, log_scale
+from benchkit.report.scales import Box, Scale, is_drawable, label_places, linear_scale, log_scale
 from benchkit.report.vega import INK, MUTED, Layer, as_is, at, axis_x, axis_y, layer, specification
 
 _MOST_POINTS = 12
@@ -17,8 +17,7 @@ _LATENCY = QUANTITIES["latency"]
 _SCORE = QUANTITIES["score"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Span:
+class _Span(NamedTuple):
     """A figure with its bounds in display units; a missing bound is the value itself, so that no bar is drawn."""
 
     value: float
@@ -28,10 +27,11 @@ class _Span:
 
 def front_chart(group: Group, number: int, looks: Mapping[str, Look], *, name_host: bool) -> Chart | None:
     """Draw one group; None when none of its points can be drawn."""
-    points = [p for p in group.points if p.latency.value is not None and p.latency.value > 0][:_MOST_POINTS]
+    drawable = [point for point in group.points if _is_drawable(point)]
+    points = drawable[:_MOST_POINTS]
     if not points:
         return None
-    left_out = len(group.points) - len(points)
+    left_out = len(drawable) - len(points)
     host = f" on {clean(group.place[0], 24)}" if name_host else ""
     tokens = f", {group.place[3]:,} tokens" if group.place[3] else ""
     caption = (
@@ -54,10 +54,15 @@ def front_chart(group: Group, number: int, looks: Mapping[str, Look], *, name_ho
     )
 
 
+def _is_drawable(point: Point) -> bool:
+    latency, score = (_span(point.latency, _LATENCY.display_factor), _span(point.score, _SCORE.display_factor))
+    return is_drawable(latency.value) and all(is_drawable(v, positive=False) for v in (*latency, *score))
+
+
 def _layers(points: Sequence[Point], group: Group, looks: Mapping[str, Look]) -> list[Layer]:
     latencies = [_span(point.latency, _LATENCY.display_factor) for point in points]
     scores = [_span(point.score, _SCORE.display_factor) for point in points]
-    x = log_scale([v for span in latencies for v in (span.low, span.value, span.high) if v > 0])
+    x = log_scale([v for span in latencies for v in (span.low, span.value, span.high) if is_drawable(v)])
     y = linear_scale([v for span in scores for v in (span.low, span.value, span.high)])
     on_x, on_y = axis_x("ms", x, f"latency {group.statistic}, ms (log)"), axis_y("score", y, f"{group.metric}, %")
     step = [
@@ -96,17 +101,30 @@ def _labels(
     points: Sequence[Point], latencies: Sequence[_Span], scores: Sequence[_Span], scales: tuple[Scale, Scale]
 ) -> list[Layer]:
     names = [clean(point.entry.series, 28) for point in points]
-    spots = [
-        (scales[0].share(latency.value) * WIDTH, (1 - scales[1].share(score.value)) * HEIGHT, name)
-        for latency, score, name in zip(latencies, scores, names, strict=True)
+    xs = [scales[0].share(latency.value) * WIDTH for latency in latencies]
+    ys = [(1 - scales[1].share(score.value)) * HEIGHT for score in scores]
+    front = [(x, y) for point, x, y in zip(points, xs, ys, strict=True) if point.on_front]
+    bars = [
+        (x - 2, (1 - scales[1].share(s.high)) * HEIGHT, x + 2, (1 - scales[1].share(s.low)) * HEIGHT)
+        for x, s in zip(xs, scores, strict=True)
     ]
-    places = label_places(spots, width=WIDTH, height=HEIGHT)
+    places = label_places(
+        list(zip(xs, ys, names, strict=True)), [*_step_boxes(front), *bars], width=WIDTH, height=HEIGHT
+    )
     text = {"type": "text", "align": "left", "baseline": "middle"}
     return [
         layer([{"name": name}], text | {"opacity": 1 if point.on_front else 0.6}, **_text_at(place))
         for point, name, place in zip(points, names, places, strict=True)
         if place is not None
     ]
+
+
+def _step_boxes(front: Sequence[tuple[float, float]]) -> list[Box]:
+    """Return boxes around the front's line: level from each point to the next one's latency, then up to it."""
+    boxes: list[Box] = []
+    for (x, y), (next_x, next_y) in zip(front, [*front[1:], (WIDTH, front[-1][1])] if front else [], strict=True):
+        boxes += [(x, y - 2, next_x, y + 2), (next_x - 2, min(y, next_y), next_x + 2, max(y, next_y))]
+    return boxes
 
 
 def _text_at(place: tuple[float, float]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Raw latencies: their distribution for each model and precision, and in the order they were taken for a few."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from benchkit.core.quantities import QUANTITIES
@@ -10,7 +11,7 @@ from benchkit.report.entries import Entry
 from benchkit.report.figures import with_unit
 from benchkit.report.headline import Headline
 from benchkit.report.plain import clean
-from benchkit.report.scales import Scale, linear_scale, log_scale
+from benchkit.report.scales import Scale, is_drawable, linear_scale, log_scale
 from benchkit.report.selection import representatives
 from benchkit.report.vega import axis_x, axis_y, layer, specification
 
@@ -25,7 +26,7 @@ _LATENCY = QUANTITIES["latency"]
 
 def distribution_chart(place: Headline, number: int, looks: Mapping[str, Look], stars: frozenset[str]) -> Chart | None:
     """Draw the empirical distributions at a headline cell; None without raw values."""
-    timed = [entry for entry in place.entries if entry.is_void or _has_positive_values(entry)]
+    timed = [entry for entry in place.entries if entry.is_void or _has_drawable_values(entry)]
     chosen = representatives(timed, most=_MOST_SERIES, prefer=stars)
     if not chosen.entries:
         return None
@@ -37,9 +38,8 @@ def distribution_chart(place: Headline, number: int, looks: Mapping[str, Look], 
     layers = []
     for entry, curve in zip(chosen.entries, curves, strict=True):
         look = looks[entry.artifact.id]
-        ends = [(x.low, 0.0), *curve, (x.high, 1.0)]
         line = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8, "stroke": look.color}
-        rows = [{"ms": value, "share": share} for value, share in ends]
+        rows = [{"ms": value, "share": share} for value, share in [(curve[0][0], 0.0), *curve]]
         layers.append(layer(rows, line | {"strokeDash": list(look.dash)}, x=on_x, y=on_y))
     caption = (
         f"{place.sentence} For each latency the share of calls that took no longer: a steep curve is steady, "
@@ -58,7 +58,7 @@ def distribution_chart(place: Headline, number: int, looks: Mapping[str, Look], 
 
 def over_time_charts(places: Sequence[Headline]) -> tuple[Chart, ...]:
     """Draw the raw latencies of a few rows in the order taken: disturbed and void ones first, then the fastest."""
-    entries = [entry for place in places for entry in place.entries if _has_positive_values(entry)]
+    entries = [entry for place in places for entry in place.entries if _has_drawable_values(entry)]
     first: dict[str, Entry] = {}
     for entry in sorted(entries, key=lambda entry: entry.record.noise.verdict == "clean"):
         first.setdefault(entry.series, entry)
@@ -72,7 +72,8 @@ def _over_time(entry: Entry, number: int, remark: str) -> Chart:
     ends = [sum(map(len, runs[: k + 1])) for k in range(len(runs))]
     thinned = over_time(_values(entry), _STRIP_POINTS)
     rows = [{"call": call, "ms": _ms(value), "run": sum(call >= end for end in ends)} for call, value in thinned]
-    x, y = linear_scale([0.0, float(ends[-1])], from_zero=True), linear_scale([row["ms"] for row in rows])
+    x = dataclasses.replace(linear_scale([float(ends[-1])], from_zero=True), high=float(ends[-1]))
+    y = linear_scale([row["ms"] for row in rows], most_ticks=4)
     on_x, on_y = axis_x("call", x, "call, in the order taken"), axis_y("ms", y, "latency, ms")
     dot = {"type": "point", "filled": True, "size": 9, "opacity": 0.8, "strokeWidth": 0}
     layers = [
@@ -123,8 +124,9 @@ def _values(entry: Entry) -> list[float]:
     return [value for run in _runs(entry) for value in run]
 
 
-def _has_positive_values(entry: Entry) -> bool:
-    return min(_values(entry), default=0.0) > 0
+def _has_drawable_values(entry: Entry) -> bool:
+    values = _values(entry)
+    return bool(values) and all(is_drawable(value * _LATENCY.display_factor) for value in (min(values), max(values)))
 
 
 def _ms(value: float) -> float:

@@ -7,7 +7,7 @@ from benchkit.report.entries import Entry
 from benchkit.report.figures import value_text, with_unit
 from benchkit.report.headline import Headline
 from benchkit.report.plain import clean
-from benchkit.report.scales import linear_scale
+from benchkit.report.scales import is_drawable, linear_scale
 from benchkit.report.selection import representatives
 from benchkit.report.vega import MARGIN, Layer, at, axis_x, layer, specification
 
@@ -57,7 +57,9 @@ def _layers(figures: list[tuple[Entry, Statistic, Statistic | None]]) -> list[La
         layers.append(layer([row], bar | {"fill": _WHOLE}, x=on_x, x2={"datum": 0}, y=middle))
         if control is not None:
             own = {"mib": min(_mib(control), _mib(peak))}
-            layers.append(layer([own], bar | {"fill": _CONTROL}, x=on_x, x2={"datum": 0}, y=middle))
+            layers.append(
+                layer([own], bar | {"fill": _CONTROL, "cornerRadiusEnd": 0}, x=on_x, x2={"datum": 0}, y=middle)
+            )
         text = {"type": "text", "baseline": "middle"}
         layers.append(layer([row], text | {"align": "left", "dx": 6}, x=on_x, y=middle, text=_field("figure")))
         layers.append(layer([row], text | {"align": "right"}, x=at(-8), y=middle, text=_field("name")))
@@ -75,4 +77,6 @@ def _mib(statistic: Statistic) -> float:
 
 def _figure(entry: Entry, name: str) -> Statistic | None:
     statistic = entry.profile.statistic("peak_memory", name) if entry.profile is not None else None
-    return statistic if statistic is not None and statistic.value is not None else None
+    if statistic is None or statistic.value is None:
+        return None
+    return statistic if is_drawable(statistic.value * _MEMORY.display_factor) else None

@@ -81,13 +81,14 @@ def _host(_: Column, entry: Entry, __: bool) -> TableCell:
 def _task(_: Column, entry: Entry, __: bool) -> TableCell:
     if not entry.scores:
         return absent(why_not_scored(entry))
-    return TableCell(text=entry.task, value=entry.task)
+    names = " / ".join(score.task for score in entry.scores)
+    return TableCell(text=names, below=" / ".join(score.metric for score in entry.scores), value=names)
 
 
 def _metric(_: Column, entry: Entry, __: bool) -> TableCell:
     if not entry.scores:
         return absent(why_not_scored(entry))
-    metrics = ", ".join(score.metric for score in entry.scores)
+    metrics = " / ".join(score.metric for score in entry.scores)
     return TableCell(text=metrics, value=metrics)
 
 
@@ -102,15 +103,16 @@ def _score(_: Column, entry: Entry, __: bool) -> TableCell:
     if first is None or first.statistic is None:
         return TableCell(text="not scored", note=note, tone="absent")
     quantity = QUANTITIES["score"]
-    below = f"{first.metric} {bounds_text(quantity, first.statistic)}".rstrip()
-    text = value_text(quantity, first.statistic)
-    if len(entry.scores) > 1:
-        text = " / ".join(
-            "void" if s.is_void else value_text(quantity, s.statistic) if s.statistic else "—" for s in entry.scores
-        )
-        below = " / ".join(f"{score.task} {score.metric}" for score in entry.scores)
+    shown = [None if score.is_void else score.statistic for score in entry.scores]
     statistic = first.statistic
-    return TableCell(text=text, below=below, value=statistic.value, low=statistic.low, high=statistic.high, note=note)
+    return TableCell(
+        text=" / ".join("—" if each is None else value_text(quantity, each) for each in shown),
+        below=" / ".join("—" if each is None else bounds_text(quantity, each) for each in shown),
+        value=statistic.value,
+        low=statistic.low,
+        high=statistic.high,
+        note=note,
+    )
 
 
 def _score_note(score: Score) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchkit.core.records import Host, Record
 from benchkit.report.cells import Listing
 from benchkit.report.entries import Entry, entries_of
-from benchkit.report.findings import findings_of
+from benchkit.report.findings import Findings, findings_of
 from benchkit.report.method import METHOD
 from benchkit.report.notes import where
 from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean, counted, listed, prefix
@@ -32,7 +32,7 @@ class Contents:
 
     title: str
     subtitle: str
-    findings: tuple[str, ...]
+    findings: Findings
     table: Table
     entries: tuple[Entry, ...]
     listings: tuple[Listing, ...]
@@ -42,12 +42,11 @@ def contents_of(records: Sequence[Record], title: str) -> Contents:
     """Build the report's contents; they do not depend on the order of `records`."""
     ordered = sorted({record.record_id: record for record in records}.values(), key=lambda record: record.record_id)
     entries = entries_of(ordered)
-    findings = findings_of(entries) if entries else ("There is nothing to compare: no profile and no score.",)
     listings = (_lineage(ordered), _hosts(ordered), _versions(ordered), _noise(entries), _warnings(ordered), METHOD)
     return Contents(
         title=clean(title, NAME_LENGTH * 2),
         subtitle=_subtitle(ordered),
-        findings=findings,
+        findings=findings_of(entries),
         table=comparison(ordered),
         entries=entries,
         listings=tuple(listing for listing in listings if listing.rows),

@@ -1,8 +1,9 @@
 """The comparison in a few plain sentences: nothing wins by its estimate alone, what cannot be told apart is named."""
 
+import dataclasses
 from collections.abc import Sequence
 
-from benchkit.core.quantities import QUANTITIES
+from benchkit.core.quantities import QUANTITIES, format_number
 from benchkit.core.records import Statistic
 from benchkit.report.entries import Entry, Score
 from benchkit.report.figures import with_unit
@@ -10,19 +11,36 @@ from benchkit.report.headline import Headline, headlines
 from benchkit.report.notes import noisy_rows, not_measured, void_rows
 from benchkit.report.plain import counted, listed
 
+# Most caveats of each kind on top; all of them stand below the table.
+_MOST_CAVEATS = 4
 
-def findings_of(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Return who is fastest, who scores best, what is not scored, void, noisy or not measured."""
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the records say, and what they do not.
+
+    Attributes:
+        answers: Who is fastest, who scores best.
+        caveats: What is not scored, void, noisy or not measured, and why.
+    """
+
+    answers: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+
+def findings_of(entries: Sequence[Entry]) -> Findings:
+    """Put the comparison into sentences."""
     found = headlines(entries)
-    sentences = [sentence for headline in found for sentence in _fastest(headline, name_host=len(found) > 1)]
-    sentences += _best_scores(entries)
-    sentences += _not_scored(entries)
-    voids, noisy, missing = void_rows(entries), noisy_rows(entries), not_measured(entries)
-    sentences += [_capital(text) for text in [*voids[:3], *noisy[:3], *missing[:6]]]
-    left_out = sum(max(0, len(some) - most) for some, most in ((voids, 3), (noisy, 3), (missing, 6)))
+    answers = [sentence for headline in found for sentence in _fastest(headline, name_host=len(found) > 1)]
+    answers += _best_scores(entries)
+    kinds = (void_rows(entries), noisy_rows(entries), not_measured(entries))
+    caveats = [*_not_scored(entries), *(text for kind in kinds for text in kind[:_MOST_CAVEATS])]
+    left_out = sum(len(kind[_MOST_CAVEATS:]) for kind in kinds)
     if left_out:
-        sentences.append(f"{counted(left_out, 'further remark')} of this kind below the table.")
-    return tuple(text if text.endswith(".") else f"{text}." for text in sentences)
+        caveats.append(f"{counted(left_out, 'more remark')} of this kind below the table")
+    if not entries:
+        answers.append("There is nothing to compare: no profile and no score")
+    return Findings(answers=tuple(map(_sentence, answers)), caveats=tuple(map(_sentence, caveats)))
 
 
 def _fastest(headline: Headline, *, name_host: bool) -> list[str]:
@@ -48,7 +66,8 @@ def _fastest(headline: Headline, *, name_host: bool) -> list[str]:
 def _best_scores(entries: Sequence[Entry]) -> list[str]:
     scored: dict[tuple[str, str, str], dict[str, tuple[Score, Entry]]] = {}
     for entry in entries:
-        for score in entry.scores:
+        # Whatever voided the profile, a candidate that could not be measured properly is not praised.
+        for score in () if entry.is_void else entry.scores:
             if score.statistic is not None and not score.is_void:
                 key = (score.task, score.metric, score.record.cell.split or "")
                 scored.setdefault(key, {}).setdefault(entry.artifact.id, (score, entry))
@@ -96,7 +115,7 @@ def _within(score: Statistic | None, best: Statistic | None) -> bool:
 
 def _times(best: Statistic, slowest: Statistic) -> str:
     ratio = _value(slowest) / _value(best) if _value(best) > 0 else float("inf")
-    return f"{ratio:.1f} times as long" if ratio < 1e4 else "very much longer"
+    return f"{format_number(ratio, 2)} times as long" if ratio < 1e4 else "very much longer"
 
 
 def _value(statistic: Statistic | None) -> float:
@@ -105,5 +124,5 @@ def _value(statistic: Statistic | None) -> float:
     return statistic.value
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -30,7 +30,8 @@ def table_text(table: Table) -> str:
 def report_text(contents: Contents) -> str:
     """Return the whole report without its charts."""
     parts = [f"# {escaped(contents.title)}", escaped(contents.subtitle)]
-    parts += ["## In short", "\n".join(f"- {escaped(sentence)}" for sentence in contents.findings)]
+    parts += ["## In short", _bullets(contents.findings.answers)]
+    parts += ["What is not known:", _bullets(contents.findings.caveats)] if contents.findings.caveats else []
     parts += ["## Comparison", table_text(contents.table).rstrip("\n")]
     for listing in contents.listings:
         parts += [f"## {escaped(listing.title)}", *_listing(listing)]
@@ -53,6 +54,10 @@ def _listing(listing: Listing) -> list[str]:
     elif listing.rows:
         parts.append("\n".join(f"- {escaped(' '.join(row))}" for row in listing.rows))
     return parts
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def _without_value(profiles: Sequence[Record]) -> list[str]:
                     found[name, statistic].append(figure.reason or "no reason is recorded")
     return [
         f"{_title(name)} {clean(statistic, 20)} is missing in {_share(len(reasons), len(profiles))}: "
-        f"{clean(sorted(reasons)[0], NOTE_LENGTH)}"
+        f"{'in one of them, ' if len(set(reasons)) > 1 else ''}{clean(sorted(reasons)[0], NOTE_LENGTH)}"
         for (name, statistic), reasons in sorted(found.items())
     ]
 

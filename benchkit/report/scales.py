@@ -4,9 +4,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-_CHARACTER_PX = 6.1  # Mean width of a character at 11 px.
+_CHARACTER_PX = 6.6  # Mean width of a character at 11.5 px.
 _LINE_PX = 13
-_MOST_TICKS = 6
+_MOST_TICKS = 7
+
+
+# What an axis is made for, in display units; only a damaged or hostile record lies outside.
+_SMALLEST, _LARGEST = 1e-9, 1e12
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,13 @@ class Scale:
         return self.low + share * (self.high - self.low)
 
 
+def is_drawable(value: float | None, *, positive: bool = True) -> bool:
+    """Tell whether an axis can show the value: present, of a sane size, and above zero where that is needed."""
+    if value is None or abs(value) > _LARGEST:
+        return False
+    return value >= _SMALLEST if positive else True
+
+
 def log_scale(values: Sequence[float]) -> Scale:
     """Return a logarithmic scale around positive values, with ticks at 1, 2 and 5."""
     low, high = min(values), max(values)
@@ -52,12 +63,12 @@ def log_scale(values: Sequence[float]) -> Scale:
     return Scale(low=low, high=high, is_log=True, ticks=tuple(ticks[:: math.ceil(len(ticks) / _MOST_TICKS) or 1]))
 
 
-def linear_scale(values: Sequence[float], *, from_zero: bool = False) -> Scale:
+def linear_scale(values: Sequence[float], *, from_zero: bool = False, most_ticks: int = _MOST_TICKS) -> Scale:
     """Return a linear scale around values, with round ticks."""
     low, high = (0.0 if from_zero else min(values)), max(values)
     margin = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
     low, high = (0.0 if from_zero else low - margin), high + margin
-    rough = (high - low) / _MOST_TICKS
+    rough = (high - low) / most_ticks
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough)
     first = math.ceil(low / step)
@@ -65,13 +76,18 @@ def linear_scale(values: Sequence[float], *, from_zero: bool = False) -> Scale:
     return Scale(low=low, high=high, is_log=False, ticks=ticks)
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels."""
+
+
 def label_places(
-    points: Sequence[tuple[float, float, str]], *, width: float, height: float
+    points: Sequence[tuple[float, float, str]], obstacles: Sequence[Box], *, width: float, height: float
 ) -> list[tuple[float, float] | None]:
-    """Find a place for each point's label where it hides no other label and no point.
+    """Find a place for each point's label: over no other label and no point, and across lines as little as can be.
 
     Args:
         points: x and y of each point in pixels, and its label.
+        obstacles: Boxes around lines that labels should not cross.
         width: Of the plot, in pixels.
         height: Of the plot, in pixels.
 
@@ -82,25 +98,35 @@ def label_places(
     places: list[tuple[float, float] | None] = []
     for x, y, label in points:
         wide = len(label) * _CHARACTER_PX
-        right, left, centre = x + 9, x - 9 - wide, x - wide / 2
-        tries = [(right, y), (left, y), (centre, y - 14), (centre, y + 14), (right, y - 12), (right, y + 12)]
-        tries += [(left, y - 12), (left, y + 12), (right, y - 24), (right, y + 24), (left, y - 24), (left, y + 24)]
-        place = next((t for t in tries if _is_free(_box(t, wide), taken, width, height)), None)
+        tries = [place for place in _around(x, y, wide) if _is_inside(_box(place, wide), width, height)]
+        free = [place for place in tries if not _hidden(_box(place, wide), taken)]
+        place = min(free, key=lambda place: _hidden(_box(place, wide), obstacles), default=None)
         places.append(place)
         if place is not None:
             taken.append(_box(place, wide))
     return places
 
 
-_Box = tuple[float, float, float, float]
+def _around(x: float, y: float, wide: float) -> list[tuple[float, float]]:
+    right, left, centre = x + 9, x - 9 - wide, x - wide / 2
+    near = [(right, y - 11), (right, y), (right, y + 11), (left, y - 11), (left, y), (left, y + 11)]
+    return [*near, (centre, y - 15), (centre, y + 15), (right, y - 24), (right, y + 24), (left, y - 24), (left, y + 24)]
 
 
-def _box(place: tuple[float, float], wide: float) -> _Box:
+def _box(place: tuple[float, float], wide: float) -> Box:
     return (place[0], place[1] - _LINE_PX / 2, place[0] + wide, place[1] + _LINE_PX / 2)
 
 
-def _is_free(box: _Box, taken: Sequence[_Box], width: float, height: float) -> bool:
-    inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
-    return inside and not any(
-        box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
+def _is_inside(box: Box, width: float, height: float) -> bool:
+    return box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
+
+
+def _hidden(box: Box, others: Sequence[Box]) -> float:
+    """Return the area of `box` under the others: a line struck through a word hides more than one across it."""
+    return sum(
+        _overlap(box[0], box[2], other[0], other[2]) * _overlap(box[1], box[3], other[1], other[3]) for other in others
     )
+
+
+def _overlap(low: float, high: float, other_low: float, other_high: float) -> float:
+    return max(0.0, min(high, other_high) - max(low, other_low))

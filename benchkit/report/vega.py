@@ -17,18 +17,18 @@ INK = "currentColor"
 
 # Margins around the plot in pixels. They are fixed, and `autosize` is off, so that the layout does not depend on how
 # wide a label is in the fonts of the machine that draws.
-MARGIN = {"left": 46, "right": 14, "top": 26, "bottom": 42}
+MARGIN = {"left": 46, "right": 14, "top": 26, "bottom": 47}
 
 _AXIS = {
     "labelColor": INK,
     "labelOpacity": 0.72,
-    "labelFontSize": 11,
+    "labelFontSize": 11.5,
     "labelLimit": 0,
     "labelOverlap": False,
     "labelPadding": 7,
     "titleColor": INK,
     "titleOpacity": 0.72,
-    "titleFontSize": 11,
+    "titleFontSize": 11.5,
     "titleFontWeight": "normal",
     "domain": False,
     "ticks": False,
@@ -38,7 +38,7 @@ _AXIS = {
 _CONFIG = {
     "axis": _AXIS,
     "view": {"stroke": None},
-    "text": {"fontSize": 11, "fill": INK},
+    "text": {"fontSize": 11.5, "fill": INK},
     "aria": False,
     "background": None,
 }
