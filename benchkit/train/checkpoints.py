@@ -5,7 +5,9 @@ Where folders come from is left to `encoders`, tokenizers to `tokenizer_files`.
 
 import dataclasses
 import json
+import os
 import pickle
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -80,8 +82,15 @@ def save_encoder(model: Any, folder: Path) -> None:
 def save_model(model: Any, folder: Path) -> None:
     """Write config.json and model.safetensors, and nothing else that depends on where the model came from."""
     model.config._name_or_path = ""
-    with quiet_libraries():
-        model.save_pretrained(folder)
+    try:
+        with quiet_libraries():
+            model.save_pretrained(folder)
+    except safetensors.SafetensorError as error:
+        # It keeps the system's error in its text only; a full disk has to be told as one.
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
 
 
 def read_config(folder: Path) -> transformers.PretrainedConfig:

@@ -57,7 +57,9 @@ def fetch_encoder(
     bring_tokenizer(_tokenizer_folder(source, located, tokenizer, progress), out)
     recipe = {
         "step": "encoder",
-        "source": source,
+        # The name of an artifact says more than where it lay; its own recipe goes along.
+        "source": before.name if before else source,
+        "source_recipe": before.recipe if before else None,
         "revision": located.revision,
         "tokenizer": tokenizer,
         "allow_pickle": allow_pickle,

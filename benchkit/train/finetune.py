@@ -86,6 +86,7 @@ def finetune(
         task=task.name,
         recipe={
             "step": "train",
+            "encoder": {"name": encoder.manifest.name, "id": encoder.manifest.id, "recipe": encoder.manifest.recipe},
             "task": task.name,
             **recipe.model_dump(mode="json"),
             **schedule.resolved(),

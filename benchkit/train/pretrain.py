@@ -82,6 +82,7 @@ def pretrain_masked_lm(
         name=name,
         recipe={
             "step": "pretrain",
+            "encoder": {"name": encoder.manifest.name, "id": encoder.manifest.id, "recipe": encoder.manifest.recipe},
             **schedule.resolved(),
             "max_length": recipe.max_length,
             "mask_share": recipe.mask_share,

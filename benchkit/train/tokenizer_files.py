@@ -77,7 +77,8 @@ def write_tokenizer(tokenizer: Tokenizer, settings: dict[str, Any], out: Path) -
     """
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    tokenizer.save(str(out / "tokenizer.json"))
+    # Not tokenizer.save, whose errors are bare Exceptions.
+    (out / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     config = read_json(out / "config.json")
     kept = {key: value for key, value in settings.items() if key not in _LEFT_OUT}
     limits = [kept.get("model_max_length"), config.get("max_position_embeddings")]

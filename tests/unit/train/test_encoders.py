@@ -74,6 +74,40 @@ def load_names(path: Path) -> list[str]:
         return list(file.keys())
 
 
+def test_the_names_of_the_first_bert_release_are_understood(pico_checkpoint, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    source = tmp_path / "source"
+    shutil.copytree(pico_checkpoint, source)
+    weights = load_file(source / "model.safetensors")
+    # As in google-bert/bert-base-uncased: gamma and beta, and the heads of pre-training.
+    renamed = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        for name, tensor in weights.items()
+        if not name.startswith("classifier")
+    }
+    renamed |= {"cls.seq_relationship.weight": torch.zeros(2, 32), "cls.predictions.bias": torch.zeros(19)}
+    save_file(renamed, source / "model.safetensors", {"format": "pt"})
+    artifact = fetched(source, tmp_path)
+    original = transformers.AutoModel.from_pretrained(pico_checkpoint)
+    assert torch.equal(states(transformers.AutoModel.from_pretrained(artifact.path)), states(original))
+    assert artifact.manifest.notes["left_out"] == ["cls.predictions.bias", "cls.seq_relationship.weight"]
+
+
+def test_a_full_disk_is_told_as_one(pico_checkpoint, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    from benchkit.core.store import staged_folder
+
+    def full(self, folder):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", full)
+    with pytest.raises(EnvironmentLacks, match="no space left"), staged_folder(tmp_path / "made") as out:
+        fetch_encoder(str(pico_checkpoint), name="enc", out=out)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_random_artifact_stays_random_and_names_its_parent(pico_checkpoint, tmp_path):
     from benchkit.core.artifacts import write_manifest
 
@@ -82,6 +116,7 @@ def test_a_random_artifact_stays_random_and_names_its_parent(pico_checkpoint, tm
     manifest = write_manifest(source, kind="checkpoint", name="r", recipe={}, weights="random")
     artifact = fetched(source, tmp_path)
     assert artifact.manifest.weights == "random"
+    assert artifact.manifest.recipe["source"] == "r"
     assert artifact.manifest.parents == (manifest.id,)
 
 

@@ -73,6 +73,7 @@ def test_the_manifest_says_how_it_was_made(learned, pico_encoder, tiny_glue):
     assert manifest.parents == (pico_encoder.manifest.id,)
     for key in ("learning_rate", "epochs", "warmup_steps", "adam_beta2", "max_grad_norm", "seed", "threads", "splits"):
         assert manifest.recipe[key] is not None
+    assert manifest.recipe["encoder"]["recipe"] == pico_encoder.manifest.recipe
     digest = read_split(TASKS["sst2"], "train", tiny_glue).sha256
     assert manifest.notes["data"] == {"SST-2/train.tsv": digest}
     # The head of the pico checkpoint was for sst2 too, and is not used all the same.
