@@ -192,6 +192,34 @@ class MergeRecipe(Setting):
     search: SearchRecipe = SearchRecipe()
 
 
+class MergeFile(MergeRecipe):
+    """What `benchkit merge` reads as TOML: three checkpoint folders and a recipe.
+
+    Attributes:
+        name: Name of the artifact.
+        task: Task that the donor was fine-tuned on.
+        donor: Folder of the fine-tuned checkpoint.
+        donor_base: Folder of the encoder that it was fine-tuned from; None for methods without task vector.
+        base: Folder of the encoder to merge into.
+        candidate: The model behind it, task aside; None takes the name.
+        data: Folder with the task's folder; None takes the command's --data.
+        splits: How the task's train split is carved; the donor's own.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[\w][\w.-]*$")
+    task: str
+    donor: str
+    donor_base: str | None = None
+    base: str
+    candidate: str | None = None
+    data: str | None = None
+    splits: SplitRecipe = SplitRecipe()
+
+    def recipe(self) -> MergeRecipe:
+        """Return the recipe of the merge itself."""
+        return MergeRecipe(**{key: getattr(self, key) for key in MergeRecipe.model_fields})
+
+
 class ExportRecipe(Setting):
     """Checkpoint to ONNX.
 

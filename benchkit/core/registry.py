@@ -79,6 +79,7 @@ STEPS = Registry(
         "train": "benchkit.train.finetune:finetune",
         "train-file": "benchkit.train.recipe_file:train_from_file",
         "merge": "benchkit.merge.run:merge",
+        "merge-file": "benchkit.merge.recipe_file:merge_from_file",
         "random-checkpoint": "benchkit.export.presets:random_checkpoint",
     },
 )
