@@ -10,7 +10,7 @@ from benchkit.report.curves import MOST_POINTS, distribution, over_time
 from benchkit.report.entries import Entry
 from benchkit.report.figures import with_unit
 from benchkit.report.headline import Headline
-from benchkit.report.plain import clean
+from benchkit.report.reasons import summarised
 from benchkit.report.scales import Scale, is_drawable, linear_scale, log_scale
 from benchkit.report.selection import representatives
 from benchkit.report.vega import axis_x, axis_y, layer, specification
@@ -99,7 +99,7 @@ def _over_time_caption(entry: Entry, shown: int, calls: int) -> str:
         sentences.append(f"Of {calls:,} calls {shown:,}: the lowest and the highest of each stretch.")
     if noise.verdict != "clean":
         word = "Void" if noise.verdict == "invalid" else "Noisy"
-        sentences.append(f"{word}: {clean('; '.join(noise.reasons) or 'no reason is recorded', 200)}.")
+        sentences.append(f"{word}: {summarised(noise.reasons)}.")
     return " ".join(sentences)
 
 

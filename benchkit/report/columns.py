@@ -9,6 +9,7 @@ from benchkit.report.cells import Column, TableCell, absent
 from benchkit.report.entries import Entry, Score, varying_cell_fields
 from benchkit.report.figures import bounds_text, value_text, with_unit
 from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean, counted
+from benchkit.report.reasons import reasons_of
 
 Maker = Callable[[Column, Entry, bool], TableCell]
 
@@ -125,7 +126,7 @@ def _score_note(score: Score) -> str:
     ]
     size = [f"n = {score.statistic.n:,}"] if score.statistic is not None else []
     split = [clean(score.record.cell.split, NAME_LENGTH)] if score.record.cell.split else []
-    void = [f"void: {_reasons(score.record)}"] if score.is_void else []
+    void = [f"void: {reasons_of(score.record)}"] if score.is_void else []
     missing = [_why_absent(score.record, "score")] if score.statistic is None else []
     return f"{score.task}: " + ", ".join([score_text(score), *others, *split, *size, *void, *missing])
 
@@ -136,14 +137,14 @@ def _figure(column: Column, entry: Entry, _: bool) -> TableCell:
         return absent("not profiled")
     statistic = _statistic(entry.profile, column)
     if entry.is_void and (statistic is None or statistic.value is None):
-        return TableCell(text="void", note=f"void: {_reasons(entry.profile)}", tone="void")
+        return TableCell(text="void", note=f"void: {reasons_of(entry.profile)}", tone="void")
     if statistic is None:
         return absent(_why_absent(entry.profile, column.quantity))
     if statistic.value is None:
         return absent(clean(statistic.reason or "no figure, and no reason is recorded", NOTE_LENGTH))
     quantity = QUANTITIES[column.quantity]
     if entry.is_void:
-        note = f"void: {_reasons(entry.profile)}; the instrument read {with_unit(quantity, statistic)}"
+        note = f"void: {reasons_of(entry.profile)}; the instrument read {with_unit(quantity, statistic)}"
         return TableCell(text="void", note=clean(note, NOTE_LENGTH), tone="void")
     note = f"{with_unit(quantity, statistic)}, n = {statistic.n:,}"
     if statistic.reason:
@@ -189,10 +190,6 @@ def _why_absent(record: Record, quantity: str) -> str:
     if measurement is None:
         return "not measured: the record does not speak of it"
     return "not in the record"
-
-
-def _reasons(record: Record) -> str:
-    return clean("; ".join(record.noise.reasons) or "no reason is recorded", NOTE_LENGTH)
 
 
 def _count(_: Column, entry: Entry, __: bool) -> TableCell:

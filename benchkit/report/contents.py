@@ -12,6 +12,7 @@ from benchkit.report.findings import Findings, findings_of
 from benchkit.report.method import METHOD
 from benchkit.report.notes import where
 from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean, counted, listed, prefix
+from benchkit.report.reasons import reasons_of
 from benchkit.report.tables import Table, comparison
 
 _GIB = 2**30
@@ -126,7 +127,7 @@ def _noise(entries: Sequence[Entry]) -> Listing:
         (
             where(entry),
             "void" if entry.is_void else entry.record.noise.verdict,
-            clean("; ".join(entry.record.noise.reasons), NOTE_LENGTH) or "no reason is recorded",
+            reasons_of(entry.record),
         )
         for entry in profiled
         if entry.record.noise.verdict != "clean"

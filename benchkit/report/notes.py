@@ -11,6 +11,7 @@ from benchkit.core.records import Measured, NotMeasured, Record
 from benchkit.report.cells import Column
 from benchkit.report.entries import Entry
 from benchkit.report.plain import NOTE_LENGTH, clean, counted, listed
+from benchkit.report.reasons import kinds_of, reasons_of, summarised
 
 _CELL_FIELDS = ("runtime", "device", "provider", "threads", "inter_op_threads", "scenario", "padding")
 _HOST_FIELDS = ("cpu_model", "cores", "memory_bytes", "os", "kernel", "machine")
@@ -31,26 +32,30 @@ def notes_of(
 
 
 def void_rows(entries: Sequence[Entry]) -> list[str]:
-    """Name each void row with its reasons."""
-    return [
-        f"void: {where(entry)}: {_reasons(entry.profile)}"
-        for entry in entries
-        if entry.is_void and entry.profile is not None
-    ] + [
-        f"void: the score of {entry.label} on {score.task}: {_reasons(score.record)}"
+    """Name the void rows and scores, one sentence for each kind of reasons."""
+    scores = [
+        f"void: the score of {entry.label} on {score.task}: {reasons_of(score.record)}"
         for entry in _once_an_artifact(entries)
         for score in entry.scores
         if score.is_void
     ]
+    return [*_disturbed(entries, "invalid", "void"), *scores]
 
 
 def noisy_rows(entries: Sequence[Entry]) -> list[str]:
-    """Name the noisy rows, one sentence for each set of reasons; they are shown, and can decide nothing."""
-    by_reasons = collections.defaultdict(list)
+    """Name the noisy rows, one sentence for each kind of reasons; they are shown, and can decide nothing."""
+    return _disturbed(entries, "noisy", "noisy")
+
+
+def _disturbed(entries: Sequence[Entry], verdict: str, word: str) -> list[str]:
+    by_kind = collections.defaultdict(list)
     for entry in entries:
-        if entry.profile is not None and entry.profile.noise.verdict == "noisy":
-            by_reasons[_reasons(entry.profile)].append(where(entry))
-    return [f"noisy: {listed(rows)}: {reasons}" for reasons, rows in by_reasons.items()]
+        if entry.profile is not None and entry.profile.noise.verdict == verdict:
+            by_kind[kinds_of(entry.profile)].append(entry)
+    return [
+        f"{word}: {listed(list(map(where, rows)))}: {summarised(r for row in rows for r in row.record.noise.reasons)}"
+        for rows in by_kind.values()
+    ]
 
 
 def hidden_differences(entries: Sequence[Entry], columns: Sequence[Column]) -> list[str]:
@@ -175,10 +180,6 @@ def _other_kinds(records: Sequence[Record]) -> list[str]:
 
 def _once_an_artifact(entries: Sequence[Entry]) -> list[Entry]:
     return list({entry.artifact.id: entry for entry in reversed(entries)}.values())[::-1]
-
-
-def _reasons(record: Record) -> str:
-    return clean("; ".join(record.noise.reasons) or "no reason is recorded", NOTE_LENGTH)
 
 
 def _title(name: str) -> str:

@@ -171,3 +171,14 @@ def test_a_rare_quantity_has_a_column_only_where_it_was_measured(make_facts, mak
 def test_no_records_give_an_empty_table():
     table = comparison([])
     assert table.rows == ()
+
+
+def test_runs_disturbed_alike_are_one_sentence(make_facts, make_profile):
+    reasons = [f"run {k}: other processes used {share}% of a core" for k, share in ((1, 9), (2, 117), (3, 40))]
+    records = [
+        make_profile(make_facts(name), noise=Noise(verdict="invalid", reasons=tuple(reasons[: 4 - k])))
+        for k, name in ((1, "a"), (2, "b"))
+    ]
+    (note,) = [note for note in comparison(records).notes if note.startswith("void")]
+    both = "a (batch 1, 128 tokens) and b (batch 1, 128 tokens)"
+    assert note == f"void: {both}: other processes used 9\u2013117% of a core"
