@@ -91,7 +91,9 @@ def export_to(
         raise BenchkitError(f"'{target}' is ONNX already", remedy="give a checkpoint folder, a hub id or arch:PRESET")
     export = EXPORTERS.get("torch")
     with staged_folder(out) as staged:
-        export(recipe, checkpoint=checkpoint, name=out.name, out=staged, progress=progress)
+        export(
+            recipe, checkpoint=checkpoint, name=out.name, out=staged, allow_pickle=allow_pickle, progress=progress
+        )
     return load_artifact(out)
 
 
@@ -106,13 +108,13 @@ def quantize_to(
     return load_artifact(out)
 
 
-def _opened(target: str, progress: Progress) -> Artifact:
+def _opened(target: str, progress: Progress, *, allow_pickle: bool = False) -> Artifact:
     if target.startswith(_PRESET):
         return _preset(target.removeprefix(_PRESET), progress)
     path = Path(target)
     if not path.exists() and _HUB_ID.fullmatch(target) and not target.endswith(".onnx"):
         return _from_hub(target, progress)
-    return load_artifact(path)
+    return load_artifact(path, allow_pickle=allow_pickle)
 
 
 def _preset(preset: str, progress: Progress) -> Artifact:
