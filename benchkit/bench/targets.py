@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchkit.core.artifacts import Artifact, load_artifact
-from benchkit.core.errors import BenchkitError, EnvironmentLacks
+from benchkit.core.errors import BenchkitError
+from benchkit.core.hub import hub_folder, is_hub_id
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import ExportRecipe, QuantizeRecipe
 from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
 from benchkit.core.store import digest, locked, staged_folder
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_FILES = ("config.json", "model.safetensors", "model.onnx", "tokenizer*", "vocab.txt", "special_tokens_map.json")
 _PRESET = "arch:"
 
 
@@ -91,9 +92,7 @@ def export_to(
         raise BenchkitError(f"'{target}' is ONNX already", remedy="give a checkpoint folder, a hub id or arch:PRESET")
     export = EXPORTERS.get("torch")
     with staged_folder(out) as staged:
-        export(
-            recipe, checkpoint=checkpoint, name=out.name, out=staged, allow_pickle=allow_pickle, progress=progress
-        )
+        export(recipe, checkpoint=checkpoint, name=out.name, out=staged, allow_pickle=allow_pickle, progress=progress)
     return load_artifact(out)
 
 
@@ -112,8 +111,8 @@ def _opened(target: str, progress: Progress, *, allow_pickle: bool = False) -> A
     if target.startswith(_PRESET):
         return _preset(target.removeprefix(_PRESET), progress)
     path = Path(target)
-    if not path.exists() and _HUB_ID.fullmatch(target) and not target.endswith(".onnx"):
-        return _from_hub(target, progress)
+    if not path.exists() and is_hub_id(target) and not target.endswith(".onnx"):
+        path = hub_folder(target, _HUB_FILES, progress=progress)
     return load_artifact(path, allow_pickle=allow_pickle)
 
 
@@ -125,21 +124,6 @@ def _preset(preset: str, progress: Progress) -> Artifact:
         build(preset, name=preset, out=out)
 
     return _cached(["preset", preset], preset, make)
-
-
-def _from_hub(hub_id: str, progress: Progress) -> Artifact:
-    import huggingface_hub  # comes with tokenizers
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    progress(f"look for {hub_id} on the model hub")
-    wanted = ["config.json", "model.safetensors", "model.onnx", "tokenizer*", "vocab.txt", "special_tokens_map.json"]
-    try:
-        return load_artifact(Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=wanted)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise EnvironmentLacks(
-            f"'{hub_id}' is no folder here, and the model hub did not give it: {' '.join(str(error).split())[:160]}",
-            remedy="check the spelling and the connection, or give a local folder",
-        ) from error
 
 
 def _checkpoint(artifact: Artifact, target: str, precision: str | None) -> Artifact:

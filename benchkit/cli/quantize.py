@@ -13,7 +13,9 @@ def command(
     source: Annotated[str, typer.Argument(metavar="ONNX_DIR", help="Folder of an fp32 ONNX artifact.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the quantized artifact.")],
     method: Annotated[str, typer.Option("--method", help="dynamic-int8.")] = "dynamic-int8",
-    per_channel: Annotated[bool, typer.Option("--per-channel", help="One scale for each output channel.")] = False,
+    per_channel: Annotated[
+        bool, typer.Option("--per-channel/--per-tensor", help="One scale for each output channel, or for all.")
+    ] = True,
     quiet: options.QuietOption = False,
 ) -> Exit:
     """Quantize an ONNX artifact and say how much of it runs in int8."""

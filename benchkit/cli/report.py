@@ -17,13 +17,12 @@ def command(
 ) -> Exit:
     """Draw the comparison page, its Markdown and its CSV; the same records give the same bytes."""
     from benchkit.core.store import read_records
-    from benchkit.report.page import write_report
+    from benchkit.report.page import why_no_page, write_report
 
     loaded = [record for path in records for record in read_records(path)]
-    written = write_report(loaded, out, title=title)
-    if not quiet:
-        for path in written.files:
-            typer.echo(str(path))
-        for warning in written.warnings:
-            typer.echo(f"warning: {warning}", err=True)
+    for path in write_report(loaded, out, title=title):
+        typer.echo(str(path))
+    problem = why_no_page()
+    if problem and not quiet:
+        typer.echo(f"warning: {problem}", err=True)
     return Exit.OK

@@ -236,9 +236,9 @@ class QuantizeRecipe(Setting):
     """Dynamic quantization: int8 weights, activations quantized as they come.
 
     Attributes:
-        per_channel: One scale for each output channel of a weight.
+        per_channel: One scale for each output channel of a weight: closer to fp32 at the same size and speed.
         reduce_range: Keep weights to 7 bits, so that x86 CPUs without VNNI cannot saturate; see quantize/dynamic.
     """
 
-    per_channel: bool = False
+    per_channel: bool = True
     reduce_range: bool = False

@@ -6,20 +6,16 @@ and `onnx_weights`.
 
 import dataclasses
 import importlib.metadata
-import re
 from pathlib import Path
-
-import huggingface_hub
-import huggingface_hub.errors
 
 from benchkit.core.artifacts import WEIGHTS_FILE, read_json
 from benchkit.core.errors import BenchkitError, EnvironmentLacks
+from benchkit.core.hub import hub_folder, is_hub_id
 from benchkit.core.progress import Progress, silent
 from benchkit.train.checkpoints import INDEX_FILE, PICKLE_FILE
 from benchkit.train.quiet import quiet_libraries
 from benchkit.train.tokenizer_files import has_tokenizer
 
-_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _TOKENIZER_PATTERNS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 _PYPI = "pypi:"
 
@@ -114,7 +110,7 @@ def _only(found: list[Path], what: str) -> Path:
 
 
 def _hub_id(source: str) -> str:
-    if _HUB_ID.fullmatch(source):
+    if is_hub_id(source):
         return source
     raise BenchkitError(
         f"no folder '{source}', and it is no hub id",
@@ -123,25 +119,6 @@ def _hub_id(source: str) -> str:
 
 
 def _downloaded(hub_id: str, patterns: list[str], revision: str | None, progress: Progress) -> Located:
-    """Bring the files of a hub repository that fit the patterns into the hub's own cache."""
-    progress(f"asking the hub for {hub_id}")
-    try:
-        with quiet_libraries():
-            folder = Path(huggingface_hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.RevisionNotFoundError) as error:
-        at = f" at revision '{revision}'" if revision else ""
-        raise BenchkitError(
-            f"no folder '{hub_id}', and the hub has no '{hub_id}'{at} that you may read",
-            remedy="check the spelling; for a gated model log in first: hf auth login",
-        ) from error
-    # OSError covers "not in the cache either"; HTTPError, of whichever client the hub uses, a broken download.
-    except (OSError, huggingface_hub.errors.HTTPError) as error:  # type: ignore[attr-defined]
-        raise EnvironmentLacks(
-            f"no folder '{hub_id}', and the hub cannot be reached for it: {_first_line(error)}",
-            remedy="run where the hub can be reached, or give a local folder with config.json and model.safetensors",
-        ) from error
+    with quiet_libraries():
+        folder = hub_folder(hub_id, patterns, revision=revision, progress=progress)
     return Located(path=folder, revision=folder.name)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
