@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from benchkit.core.quantities import QUANTITIES
-from benchkit.core.records import Measured, NotMeasured, Record, Statistic
+from benchkit.core.records import Measured, Record, Statistic
 from benchkit.report.cells import Column, TableCell, absent
-from benchkit.report.entries import Entry, Score, varying_cell_fields
+from benchkit.report.entries import Entry, varying_cell_fields
 from benchkit.report.figures import bounds_text, value_text, with_unit
 from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean, counted
-from benchkit.report.reasons import reasons_of
+from benchkit.report.reasons import reasons_of, why_absent
+from benchkit.report.score_cells import metric_cell, score_cell, task_cell
 
 Maker = Callable[[Column, Entry, bool], TableCell]
 
@@ -37,18 +38,6 @@ def columns_for(entries: Sequence[Entry]) -> tuple[Column, ...]:
 def cell_of(column: Column, entry: Entry, on_front: bool) -> TableCell:
     """Draw one cell."""
     return _MAKERS[column](column, entry, on_front)
-
-
-def score_text(score: Score) -> str:
-    """Write a score with its bounds: 'accuracy 92.1 % (90.3-93.8)'."""
-    if score.statistic is None:
-        return f"{score.metric} not scored"
-    return f"{score.metric} {with_unit(QUANTITIES['score'], score.statistic)}"
-
-
-def why_not_scored(entry: Entry) -> str:
-    """Say why an entry has no score."""
-    return "not scored: random weights" if entry.artifact.weights == "random" else "not scored"
 
 
 def _artifact(_: Column, entry: Entry, on_front: bool) -> TableCell:
@@ -79,58 +68,6 @@ def _host(_: Column, entry: Entry, __: bool) -> TableCell:
     return TableCell(text=text, value=text, note=clean(f"{host.cpu_model}, {host.cores} cores, {host.os}", NOTE_LENGTH))
 
 
-def _task(_: Column, entry: Entry, __: bool) -> TableCell:
-    if not entry.scores:
-        return absent(why_not_scored(entry))
-    names = " / ".join(score.task for score in entry.scores)
-    return TableCell(text=names, below=" / ".join(score.metric for score in entry.scores), value=names)
-
-
-def _metric(_: Column, entry: Entry, __: bool) -> TableCell:
-    if not entry.scores:
-        return absent(why_not_scored(entry))
-    metrics = " / ".join(score.metric for score in entry.scores)
-    return TableCell(text=metrics, value=metrics)
-
-
-def _score(_: Column, entry: Entry, __: bool) -> TableCell:
-    if not entry.scores:
-        text = why_not_scored(entry)
-        return TableCell(text="not scored", below=text.partition(": ")[2], note=text, tone="absent")
-    note = clean("; ".join(map(_score_note, entry.scores)), NOTE_LENGTH)
-    if all(score.is_void for score in entry.scores):
-        return TableCell(text="void", note=note, tone="void")
-    first = next((score for score in entry.scores if score.statistic is not None and not score.is_void), None)
-    if first is None or first.statistic is None:
-        return TableCell(text="not scored", note=note, tone="absent")
-    quantity = QUANTITIES["score"]
-    shown = [None if score.is_void else score.statistic for score in entry.scores]
-    statistic = first.statistic
-    return TableCell(
-        text=" / ".join("—" if each is None else value_text(quantity, each) for each in shown),
-        below=" / ".join("—" if each is None else bounds_text(quantity, each) for each in shown),
-        value=statistic.value,
-        low=statistic.low,
-        high=statistic.high,
-        note=note,
-    )
-
-
-def _score_note(score: Score) -> str:
-    measurement = score.record.measurements.get("score")
-    figures = measurement.statistics if isinstance(measurement, Measured) else {}
-    others = [
-        f"{clean(name, NAME_LENGTH)} {with_unit(QUANTITIES['score'], figure)}"
-        for name, figure in sorted(figures.items())
-        if name != score.metric and figure.value is not None
-    ]
-    size = [f"n = {score.statistic.n:,}"] if score.statistic is not None else []
-    split = [clean(score.record.cell.split, NAME_LENGTH)] if score.record.cell.split else []
-    void = [f"void: {reasons_of(score.record)}"] if score.is_void else []
-    missing = [_why_absent(score.record, "score")] if score.statistic is None else []
-    return f"{score.task}: " + ", ".join([score_text(score), *others, *split, *size, *void, *missing])
-
-
 def _figure(column: Column, entry: Entry, _: bool) -> TableCell:
     assert column.quantity is not None
     if entry.profile is None:
@@ -139,7 +76,7 @@ def _figure(column: Column, entry: Entry, _: bool) -> TableCell:
     if entry.is_void and (statistic is None or statistic.value is None):
         return TableCell(text="void", note=f"void: {reasons_of(entry.profile)}", tone="void")
     if statistic is None:
-        return absent(_why_absent(entry.profile, column.quantity))
+        return absent(why_absent(entry.profile, column.quantity))
     if statistic.value is None:
         return absent(clean(statistic.reason or "no figure, and no reason is recorded", NOTE_LENGTH))
     quantity = QUANTITIES[column.quantity]
@@ -180,16 +117,6 @@ def _statistic(record: Record, column: Column) -> Statistic | None:
     headline = measurement.statistics.get(QUANTITIES[column.quantity].headline)
     alone = next(iter(measurement.statistics.values())) if len(measurement.statistics) == 1 else None
     return headline or alone
-
-
-def _why_absent(record: Record, quantity: str) -> str:
-    measurement = record.measurements.get(quantity)
-    if isinstance(measurement, NotMeasured):
-        story = f"not measured ({measurement.reason}): {measurement.detail} {measurement.remedy}"
-        return clean(story, NOTE_LENGTH).rstrip(": ")
-    if measurement is None:
-        return "not measured: the record does not speak of it"
-    return "not in the record"
 
 
 def _count(_: Column, entry: Entry, __: bool) -> TableCell:
@@ -241,9 +168,9 @@ _MAKERS: dict[Column, Maker] = {
     _optional(Column(key="scenario", title="scenario", is_number=False)): _from_cell,
     Column(key="batch_size", title="batch"): _from_cell,
     Column(key="sequence_length", title="tokens"): _from_cell,
-    _optional(Column(key="task", title="task", is_number=False)): _task,
-    Column(key="score", title="score", unit="%", better="higher", quantity="score"): _score,
-    _optional(Column(key="metric", title="metric", is_number=False, is_detail=True)): _metric,
+    _optional(Column(key="task", title="task", is_number=False)): task_cell,
+    Column(key="score", title="score", unit="%", better="higher", quantity="score"): score_cell,
+    _optional(Column(key="metric", title="metric", is_number=False, is_detail=True)): metric_cell,
     _quantity_column("latency", "p50", title="latency p50", rank=0): _figure,
     _quantity_column("latency", "p95", title="latency p95", rank=1): _figure,
     _quantity_column("latency", "p99", title="latency p99", rank=6): _figure,

@@ -53,12 +53,14 @@ def _fastest(headline: Headline, *, name_host: bool) -> list[str]:
         return [f"At {place} no latency was measured that may be used"]
     (best, first), rest = ranked[0], ranked[1:]
     latency = QUANTITIES["latency"]
+    if not rest:
+        return [f"At {place}, {_name(first)} takes {with_unit(latency, best)} for a call, at the median"]
     sentence = f"At {place}, {_name(first)} has the lowest median latency, {with_unit(latency, best)}"
     tied = [_name(entry) for median, entry in rest if _may_be_equal(best, median)]
     if tied:
         sentence += f"; its bounds do not tell it apart from {listed(tied)}"
     slowest, last = ranked[-1]
-    if rest and _name(last) not in tied:
+    if _name(last) not in tied:
         sentence += f". The slowest is {_name(last)} with {with_unit(latency, slowest)}, {_times(best, slowest)}"
     return [sentence]
 

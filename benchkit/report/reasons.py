@@ -1,9 +1,9 @@
-"""Many reasons of the same kind in few words: five runs disturbed in the same way are one sentence with a range."""
+"""Reasons in few words: why a figure is absent, why a row is void; five runs disturbed alike are one sentence."""
 
 import re
 from collections.abc import Iterable, Sequence
 
-from benchkit.core.records import Record
+from benchkit.core.records import NotMeasured, Record
 from benchkit.report.plain import NOTE_LENGTH, clean
 
 _RUN = re.compile(r"^run \d+: ")
@@ -28,6 +28,18 @@ def summarised(reasons: Iterable[str]) -> str:
     for reason in reasons:
         by_kind.setdefault(_kind(reason), []).append(_RUN.sub("", reason))
     return clean("; ".join(_drawn_together(same) for same in by_kind.values()) or NONE, NOTE_LENGTH)
+
+
+def why_absent(record: Record, quantity: str) -> str:
+    """Say why a record has no figure of a quantity."""
+    measurement = record.measurements.get(quantity)
+    if isinstance(measurement, NotMeasured):
+        story = f"not measured ({measurement.reason}): {measurement.detail} {measurement.remedy}"
+        return clean(story, NOTE_LENGTH).rstrip(": ")
+    if measurement is None:
+        return "not measured: the record does not speak of it"
+    reasons = (figure.reason for _, figure in sorted(measurement.statistics.items()) if figure.value is None)
+    return clean(next(filter(None, reasons), "not in the record"), NOTE_LENGTH)
 
 
 def _kind(reason: str) -> str:

@@ -18,6 +18,13 @@ def test_the_fastest_and_the_slowest_are_named(troubled):
     assert "broken" not in answers[0]
 
 
+def test_one_artifact_alone_is_not_called_the_fastest(make_facts, make_profile):
+    (sentence,) = findings_of(
+        entries_of([make_profile(make_facts("a"), measurements=measured(0.010, 0.009, 0.011))])
+    ).answers
+    assert sentence == "At batch 1, 128 tokens, a takes 10 ms (9–11) for a call, at the median."
+
+
 def test_overlapping_bounds_are_not_told_apart(make_facts, make_profile):
     records = [
         make_profile(make_facts("a"), measurements=measured(0.010, 0.009, 0.011)),

@@ -158,6 +158,7 @@ def test_a_score_that_could_not_be_computed_says_why(make_facts, make_score, no_
     )
     table = comparison([record.model_copy(update={"measurements": {"score": undefined}})])
     assert texts(table, "score") == ["not scored"]
+    assert "accuracy is undefined: no labels" in cells(table, "score")[0].note
 
 
 def test_a_rare_quantity_has_a_column_only_where_it_was_measured(make_facts, make_profile, no_energy):
