@@ -16,12 +16,13 @@ from benchkit.core.records import Statistic
 from benchkit.runtimes.protocol import Array, Session
 from benchkit.stats.bootstrap import Bounds
 from benchkit.tasks.intervals import bounded_scores
-from benchkit.tasks.label_order import LabelOrder as LabelOrder
-from benchkit.tasks.label_order import label_order as label_order
+from benchkit.tasks.label_order import LabelOrder, label_order
 from benchkit.tasks.metrics import predictions
 from benchkit.tasks.readers import Examples
 from benchkit.tasks.table import Task
 from benchkit.tasks.tokenization import Encoded, TextTokenizer
+
+__all__ = ["LabelOrder", "Scored", "label_order", "score_session"]
 
 _HEAD_NEEDED = "score a model with a classification head for this task; any model can be profiled: benchkit profile"
 
