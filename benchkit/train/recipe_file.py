@@ -3,16 +3,12 @@
 import tempfile
 from pathlib import Path
 
-from benchkit.core.artifacts import Artifact, load_artifact
-from benchkit.core.errors import BenchkitError
+from benchkit.core.artifacts import load_artifact, staged_artifact
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import TrainFile
 from benchkit.core.registry import STEPS
 from benchkit.core.settings import load_toml
-from benchkit.core.store import staged_folder
 from benchkit.tasks.table import task_named
-
-_PRESET = "arch:"
 
 
 def train_from_file(path: Path, *, data: Path, out: Path | None = None, progress: Progress = silent) -> Path:
@@ -31,12 +27,20 @@ def train_from_file(path: Path, *, data: Path, out: Path | None = None, progress
     recipe = load_toml(path, TrainFile)
     task = task_named(recipe.task)
     folder = out if out is not None else Path("models") / recipe.name
-    _check_replaceable(folder)
-    with tempfile.TemporaryDirectory() as scratch, staged_folder(folder) as stage:
-        encoder = _encoder(recipe, Path(scratch), progress)
+    with tempfile.TemporaryDirectory() as scratch, staged_artifact(folder) as stage:
+        STEPS.get("encoder")(
+            recipe.encoder,
+            name=f"{recipe.candidate or recipe.name}-encoder",
+            out=Path(scratch),
+            revision=recipe.revision,
+            tokenizer=recipe.tokenizer,
+            allow_pickle=recipe.allow_pickle,
+            seed=recipe.train.seed,
+            progress=progress,
+        )
         STEPS.get("train")(
             recipe.train,
-            encoder=encoder,
+            encoder=load_artifact(Path(scratch)),
             task=task,
             data=data,
             splits=recipe.splits,
@@ -46,37 +50,3 @@ def train_from_file(path: Path, *, data: Path, out: Path | None = None, progress
             progress=progress,
         )
     return folder
-
-
-def _encoder(recipe: TrainFile, scratch: Path, progress: Progress) -> Artifact:
-    """Bring the encoder into a scratch folder; a preset's random weights get a tokenizer on the way."""
-    name = f"{recipe.candidate or recipe.name}-encoder"
-    source = recipe.encoder
-    if source.startswith(_PRESET):
-        random_weights = scratch / "random"
-        random_weights.mkdir()
-        STEPS.get("random-checkpoint")(
-            source.removeprefix(_PRESET), name=name, out=random_weights, seed=recipe.train.seed, progress=progress
-        )
-        source = str(random_weights)
-    folder = scratch / "encoder"
-    folder.mkdir()
-    STEPS.get("encoder")(
-        source,
-        name=name,
-        out=folder,
-        revision=recipe.revision,
-        tokenizer=recipe.tokenizer,
-        allow_pickle=recipe.allow_pickle,
-        progress=progress,
-    )
-    return load_artifact(folder)
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace a folder that benchkit did not make: it would be lost."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "artifact.json").is_file():
-        raise BenchkitError(
-            f"'{folder}' is not empty and holds no artifact.json, so it would not be replaced",
-            remedy="give another folder: -o DIR",
-        )
