@@ -127,7 +127,7 @@ class ProjectRecipe(Setting):
         width: "none" (equal widths, equal basis), "transport" or "graft".
         layer_map: Which block of base layers a donor layer owns.
         spread: How a donor layer's delta is spread over its block.
-        recompute: Graft only: recompute the base's activations after each grafted layer.
+        recompute: Graft only: recompute the base's activations after each grafted part of a layer.
         center: Centre activations before alignment.
         whiten: Whitening power of the transport's cross-covariance.
         ridge: Ridge, as a share of the mean eigenvalue of the Gram matrix.

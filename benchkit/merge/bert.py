@@ -37,10 +37,12 @@ LINEAR_PARTS = (
     LinearPart(name="output.dense", reads="inner", writes="residual"),
 )
 
-NORM_PARTS = ("attention.output.LayerNorm", "output.LayerNorm")
+# Each LayerNorm follows the linear map that reads this site.
+NORM_PARTS = {"attention.output.LayerNorm": "context", "output.LayerNorm": "inner"}
 
-# The space that a site's activations live in; query and key share one, for only their product counts.
-SPACES = {"hidden": "residual", "attended": "residual", "context": "context", "inner": "inner"}
+# The space of each site that a linear map reads, in the order of the computation. Query and key share one of
+# their own ("query"), for only their product counts.
+SPACES = {"hidden": "residual", "context": "context", "attended": "residual", "inner": "inner"}
 
 Deltas = dict[str, Tensor]
 

@@ -51,6 +51,14 @@ class LayerWalk:
                 self._run(layer, number)
             yield {site: values[tokens] for site, values in seen.items()}
 
+    def site(self, layer: int, site: str) -> Iterator[Tensor]:
+        """Yield each batch's activations at one site, computing no more of the layer than that takes."""
+        self.climb(layer)
+        for number, tokens in enumerate(self._tokens):
+            with _watched(self._layers[layer], stop_at=site) as seen, contextlib.suppress(_Reached):
+                self._run(layer, number)
+            yield seen[site][tokens]
+
     @torch.no_grad()
     def climb(self, layer: int) -> None:
         """Move up to the input of a layer, with the layers' weights as they are now."""
@@ -69,7 +77,7 @@ class LayerWalk:
 
 
 class _Reached(Exception):
-    """Ends an encoder's forward pass at its first layer."""
+    """Ends a forward pass where everything that was asked for is known."""
 
 
 @torch.no_grad()
@@ -91,14 +99,14 @@ def _first_layer_call(encoder: nn.Module, first: nn.Module, batch: Batch) -> tup
 
 
 @contextlib.contextmanager
-def _watched(layer: nn.Module) -> Iterator[Sites]:
+def _watched(layer: nn.Module, *, stop_at: str | None = None) -> Iterator[Sites]:
     seen: Sites = {}
     handles = []
     for site, (module, is_input) in watched_modules(layer).items():
         if is_input:
-            handles.append(module.register_forward_pre_hook(_keeper(seen, site, is_input)))
+            handles.append(module.register_forward_pre_hook(_keeper(seen, site, stop_at)))
         else:
-            handles.append(module.register_forward_hook(_keeper(seen, site, is_input)))
+            handles.append(module.register_forward_hook(_keeper(seen, site, stop_at)))
     try:
         yield seen
     finally:
@@ -106,10 +114,11 @@ def _watched(layer: nn.Module) -> Iterator[Sites]:
             handle.remove()
 
 
-def _keeper(seen: Sites, site: str, is_input: bool) -> Any:
+def _keeper(seen: Sites, site: str, stop_at: str | None) -> Any:
     def keep(_: nn.Module, args: tuple[Tensor, ...], output: Tensor | None = None) -> None:
-        kept = args[0] if is_input else output
-        assert kept is not None
-        seen[site] = kept
+        # A pre-hook is told of no output: then the input is what is watched.
+        seen[site] = args[0] if output is None else output
+        if site == stop_at:
+            raise _Reached
 
     return keep

@@ -5,7 +5,7 @@ What a scale is worth is left to `search`; the maths of one layer to `operators`
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -104,7 +104,7 @@ class Transported:
 
 
 class RecomputedGraft:
-    """A graft whose upper layers see what the grafted lower layers really give them; made anew for each scale."""
+    """A graft whose parts see what the parts grafted before them really give; made anew for each scale."""
 
     def __init__(self, encoders: Encoders, recipe: MergeRecipe, batches: Sequence[Batch], progress: Progress) -> None:
         self.encoder = copy.deepcopy(encoders.base)
@@ -131,10 +131,13 @@ class RecomputedGraft:
             own = {name: self._base[name] for name in layer_tensors(placement.base_layer)}
             # Whatever an earlier scale left in this layer must not be seen as the base's.
             assign(self.encoder, own)
-            deltas, r2 = graft_layer(placement, self._vector, space, donor=donor, base=merged, recipe=self._recipe)
-            assign(self.encoder, _added(own, deltas, self._operator, scale * placement.share))
+            add = self._adder(own, scale * placement.share)
+            _, r2 = graft_layer(placement, self._vector, space, donor=donor, base=merged, recipe=self._recipe, add=add)
             fit += _input_fit(placement, r2)
         return fit
+
+    def _adder(self, own: Deltas, scale: float) -> Callable[[Deltas], None]:
+        return lambda deltas: assign(self.encoder, _added(own, deltas, self._operator, scale))
 
 
 def make_merger(

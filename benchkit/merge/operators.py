@@ -51,8 +51,9 @@ def slerp(base: Tensor, tuned: Tensor, *, share: float) -> Tensor:
     if abs(cosine) > _PARALLEL:
         return ((1 - share) * start + share * end).to(base.dtype)
     angle = torch.arccos(torch.tensor(cosine, dtype=torch.float64))
-    mixed = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
-    return mixed.to(base.dtype)
+    toward_start = torch.sin((1 - share) * angle) / torch.sin(angle)
+    toward_end = torch.sin(share * angle) / torch.sin(angle)
+    return (toward_start * start + toward_end * end).to(base.dtype)
 
 
 def task_arithmetic(

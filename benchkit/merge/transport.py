@@ -21,7 +21,9 @@ def transport_layer(placement: Placement, vector: Deltas, spaces: LayerSpaces) -
     Returns:
         float64 tensors in the base's shapes, by the base's tensor names.
     """
-    deltas = transport_norms(placement, vector, spaces)
+    deltas: Deltas = {}
+    for norm in NORM_PARTS:
+        deltas |= transport_norm(placement, norm, vector, spaces)
     for part in LINEAR_PARTS:
         weight, bias = donor_part(vector, placement.donor_layer, part.name)
         out_map, in_map = spaces.maps[part.writes], spaces.maps[SPACES[part.reads]]
@@ -34,15 +36,14 @@ def transport_layer(placement: Placement, vector: Deltas, spaces: LayerSpaces) -
     return deltas
 
 
-def transport_norms(placement: Placement, vector: Deltas, spaces: LayerSpaces) -> Deltas:
-    """Bring the changes of a layer's LayerNorms over: gains as diagonal maps, shifts as residual vectors."""
+def transport_norm(placement: Placement, part: str, vector: Deltas, spaces: LayerSpaces) -> Deltas:
+    """Bring the change of one LayerNorm over: its gain as a diagonal map, its shift as a residual vector."""
     residual = spaces.maps["residual"]
-    deltas: Deltas = {}
-    for part in NORM_PARTS:
-        gain, shift = donor_part(vector, placement.donor_layer, part)
-        deltas[tensor_name(placement.base_layer, part, "weight")] = residual.gain(gain)
-        deltas[tensor_name(placement.base_layer, part, "bias")] = residual.out(shift)
-    return deltas
+    gain, shift = donor_part(vector, placement.donor_layer, part)
+    return {
+        tensor_name(placement.base_layer, part, "weight"): residual.gain(gain),
+        tensor_name(placement.base_layer, part, "bias"): residual.out(shift),
+    }
 
 
 def donor_part(vector: Deltas, layer: int, part: str) -> tuple[Tensor, Tensor]:
