@@ -18,6 +18,9 @@ from benchkit.core.errors import BenchkitError
 # Offsets and token texts of so many examples are held at once; only their ids are kept.
 _CHUNK = 2_000
 
+_SPECIAL_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+_SPECIAL_NAMES = ("unk", "cls", "sep", "pad", "mask", "bos", "eos")
+
 _SAVE_TOKENIZER = "save the tokenizer into the folder: AutoTokenizer.from_pretrained(ID).save_pretrained(DIR)"
 
 
@@ -141,6 +144,7 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
             vocabulary does not fit the model.
     """
     backend = _backend(folder)
+    _register_special(folder, backend)
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     tokenizer = TextTokenizer(
         backend, pad_id=_pad_id(folder, backend, config), max_positions=config.get("max_position_embeddings")
@@ -211,8 +215,19 @@ def _word_piece(folder: Path) -> Tokenizer:
     return backend
 
 
+def _register_special(folder: Path, backend: Tokenizer) -> None:
+    """Keep the special tokens that the folder's settings name from being split, as transformers does."""
+    registered = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for settings in (_settings(folder, name) for name in _SPECIAL_FILES):
+        named = (_token(settings, f"{name}_token", "") for name in _SPECIAL_NAMES)
+        # One that is registered already may carry flags (RoBERTa's mask takes the space before it): leave it.
+        backend.add_special_tokens(
+            [token for token in named if token not in registered and backend.token_to_id(token) is not None]
+        )
+
+
 def _pad_id(folder: Path, backend: Tokenizer, config: dict[str, Any]) -> int:
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+    for name in _SPECIAL_FILES:
         token = _token(_settings(folder, name), "pad_token", "")
         number = backend.token_to_id(token) if token else None
         if number is not None:

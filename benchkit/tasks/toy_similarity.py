@@ -10,6 +10,9 @@ _TOP_SCORE = 5.0  # STS-B scores from 0 to 5.
 _SHARES = {"subject": 0.2, "verb": 0.2, "target": 0.2, "place": 0.1, "time": 0.1}
 _SAME_SCENE = 0.2
 _DENIED = 0.3  # Share of the score that is kept when one of the two events did not happen.
+# Half of the second sentences begin with a word that tells how they relate to the first, by least score.
+_HINTS = ((3.0, "likewise , "), (1.5, "meanwhile , "), (0.0, "elsewhere , "))
+_HINTED = 0.5
 _SYNONYM = 0.35  # Share of the words that are replaced by their synonym, if they have one.
 
 
@@ -28,20 +31,22 @@ def similarity_row(rng: random.Random) -> tuple[str, str, float]:
     """Return two sentences and their true similarity from 0 to 5.
 
     Sentences about two scenes share at most the time. Within a scene every part that means the same
-    (subject, verb, object, place, time) adds to the score. From easy to hard: the scene; equal or unlike
-    words; synonyms, which look unlike; and a denied verb, which takes back most of what the words promise.
+    (subject, verb, object, place, time) adds to the score. From easy to hard: a first word that hints at
+    it ("likewise"); the scene; equal or unlike words; synonyms, which look unlike; and a denied verb,
+    which takes back most of what the words promise.
     """
     scene = rng.choice(SCENES)
-    related = rng.random() < 0.7
+    related = rng.random() < 0.6
     first = _event(rng, scene)
     second = _event(rng, scene if related else rng.choice([other for other in SCENES if other != scene]))
     closeness = rng.random()
     kept = [part for part in _SHARES if (related or part == "time") and rng.random() < closeness]
     second = dataclasses.replace(second, **{part: getattr(first, part) for part in kept})
     score = similarity(first, second)
-    denied = rng.random() < 0.35
+    denied = rng.random() < 0.15
     score *= _DENIED if denied else 1.0
-    return _sentence(rng, first, denied=False), _sentence(rng, second, denied=denied), score
+    hint = next(word for least, word in _HINTS if score >= least) if rng.random() < _HINTED else ""
+    return _sentence(rng, first, denied=False), hint + _sentence(rng, second, denied=denied), score
 
 
 def similarity(first: Event, second: Event) -> float:
