@@ -131,7 +131,8 @@ def _checked(output: Array, rows: int, task: Task) -> Array:
     if output.ndim == 2 and output.shape[0] == rows:
         problem = f"{output.shape[1]} outputs an example, and task '{task.name}' needs {task.outputs}"
         raise BenchkitError(
-            f"the model gives {problem}: sentence embeddings, or another task's head", remedy=_HEAD_NEEDED
+            f"the model gives {problem}: sentence embeddings, another task's head, or no logits at all",
+            remedy=_HEAD_NEEDED,
         )
     raise BenchkitError(
         f"the model's first output has shape {output.shape}, and logits of task '{task.name}' have {wanted}: "
