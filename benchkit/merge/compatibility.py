@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from benchkit.core.artifacts import Artifact
+from benchkit.core.artifacts import Artifact, read_json
 from benchkit.core.errors import BenchkitError
 from benchkit.core.recipes import MergeRecipe, SplitRecipe
 from benchkit.merge.operators import PAIRWISE
@@ -17,6 +17,7 @@ _SHAPE = (*_WIDTHS, "num_hidden_layers")
 # Texts on which casing, accents and splitting show.
 _PROBES = ("Zoë's CAFÉ, naïve: don't!", "a plain sentence .", "漢字 and x=1_000")
 _PROBE_LENGTH = 64
+_TOKENIZER = "tokenizer.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,18 +75,25 @@ def _token_facts(artifact: Artifact, role: str) -> dict[str, Any]:
         tokenizer = load_tokenizer(folder)
     except BenchkitError as error:
         raise BenchkitError(f"{role}: {error}", remedy=error.remedy) from error
-    cased, lower = (tokenizer.encode([text], None, max_length=_PROBE_LENGTH).ids for text in ("Word", "word"))
     return {
         "vocab_size": artifact.config().get("vocab_size"),
-        "do_lower_case": cased == lower,
+        "do_lower_case": _lowers_case(folder),
         "vocabulary": _vocabulary(folder),
         "token ids": tokenizer.encode(_PROBES, None, max_length=_PROBE_LENGTH).ids,
     }
 
 
+def _lowers_case(folder: Path) -> bool:
+    if (folder / _TOKENIZER).is_file():
+        normalizer = Tokenizer.from_file(str(folder / _TOKENIZER)).normalizer
+        return normalizer is not None and normalizer.normalize_str("A") == "a"
+    settings = folder / "tokenizer_config.json"
+    return bool(read_json(settings).get("do_lower_case", True)) if settings.is_file() else True
+
+
 def _vocabulary(folder: Path) -> dict[str, int]:
-    if (folder / "tokenizer.json").is_file():
-        vocabulary: dict[str, int] = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+    if (folder / _TOKENIZER).is_file():
+        vocabulary: dict[str, int] = Tokenizer.from_file(str(folder / _TOKENIZER)).get_vocab()
         return vocabulary
     words = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return {word: number for number, word in enumerate(words)}
