@@ -18,7 +18,7 @@ from benchkit.meters.powercap import Powercap
 
 _EXTRAS = {
     "train": ("torch", "transformers", "accelerate", "onnx", "onnxscript"),
-    "report": ("jinja2", "altair", "vl-convert-python"),
+    "report": ("jinja2", "vl-convert-python"),
     "gpu": ("onnxruntime-gpu", "nvidia-ml-py"),
 }
 

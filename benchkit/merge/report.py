@@ -46,7 +46,7 @@ def notes_of(
             "mode": recipe.head.mode,
             "texts": len(evidence.head_texts),
             "r2": chosen.head_r2,
-            "pooler": "made by the head: the donor's source lends no pooler, so it has no task vector",
+            "pooler": "made by the head: a pooler has no task vector where the donor's source has none",
         },
         "inputs": {role: artifact.manifest.id for role, artifact in inputs.by_role().items()},
         "data": evidence.data,

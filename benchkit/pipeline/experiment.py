@@ -105,28 +105,38 @@ class MergeSettings(MergeRecipe):
         return MergeRecipe(**{key: getattr(self, key) for key in MergeRecipe.model_fields})
 
 
-class ProfileSettings(Matrix):
-    """The sweep over every exported artifact, and over `targets` beside them.
+class Sweep(Matrix):
+    """Cells to measure: a matrix over the experiment's own artifacts, or over other targets.
 
     Attributes:
-        targets: Further targets such as arch:bert-base; profiled, never scored.
-        target_precision: Precisions made of each of the targets.
+        targets: Targets such as arch:bert-base, which are measured and not scored; () means every artifact that
+            the experiment exports.
+        candidates: Only the artifacts of these candidates; () means all.
+        warmup_s: Least time of calls before values are taken, in each process.
         min_duration_s: Least time of timed calls in each process.
         throughput_s: Length of the saturated window in each process.
     """
 
     targets: tuple[str, ...] = ()
-    target_precision: tuple[str, ...] = ("fp32",)
+    candidates: tuple[str, ...] = ()
+    warmup_s: float = pydantic.Field(default=0.2, ge=0)
     min_duration_s: float = pydantic.Field(default=1.0, gt=0)
     throughput_s: float = pydantic.Field(default=0.5, gt=0)
-    warmup_s: float = pydantic.Field(default=0.2, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _precisions_are_of_targets(self) -> "Sweep":
+        if self.precision and not self.targets:
+            raise ValueError(
+                "'precision' is for 'targets'; the experiment's own artifacts have theirs from 'precisions'"
+            )
+        return self
 
     def schedule(self) -> Schedule:
         """Return how long each pass lasts."""
-        return Schedule(min_duration_s=self.min_duration_s, throughput_s=self.throughput_s, warmup_s=self.warmup_s)
+        return Schedule(warmup_s=self.warmup_s, min_duration_s=self.min_duration_s, throughput_s=self.throughput_s)
 
     def matrix(self) -> Matrix:
-        """Return the sweep without what is not a dimension."""
+        """Return the matrix alone."""
         return Matrix(**{key: getattr(self, key) for key in Matrix.model_fields})
 
 
@@ -146,7 +156,7 @@ class Experiment(Setting):
         export: Checkpoint to ONNX.
         quantize: Settings of the quantizers.
         precisions: Precisions of each candidate; fp32 is always made.
-        profile: The sweep; None measures nothing.
+        sweep: What is measured, one sweep after the other.
         score: How artifacts are scored.
     """
 
@@ -162,7 +172,7 @@ class Experiment(Setting):
     export: ExportRecipe = ExportRecipe()
     quantize: QuantizeRecipe = QuantizeRecipe()
     precisions: tuple[str, ...] = ("fp32", "dynamic-int8")
-    profile: ProfileSettings | None = ProfileSettings()
+    sweep: tuple[Sweep, ...] = (Sweep(),)
     score: ScoreSettings = ScoreSettings()
 
     @pydantic.model_validator(mode="after")
@@ -176,6 +186,9 @@ class Experiment(Setting):
         for name, merge in self.merge.items():
             _known("candidate", merge.donor, self.train, f"[merge.{name}]")
             _known("encoder", merge.base, self.encoder, f"[merge.{name}]")
+        for sweep in self.sweep:
+            for candidate in sweep.candidates:
+                _known("candidate", candidate, (*self.train, *self.merge), "[sweep]")
         both = sorted(set(self.train) & set(self.merge))
         if both:
             raise ValueError(f"candidate '{both[0]}' is both trained and merged")

@@ -1,6 +1,6 @@
 """Experiment -> steps, in an order in which each finds its inputs made. Running them is left to `run`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,12 +33,12 @@ def encoder_name(name: str) -> str:
     return f"encoder-{name}"
 
 
-def artifact_names(experiment: Experiment) -> list[tuple[str, str]]:
-    """List (task, step name) of every ONNX artifact that is scored and profiled, in the order of the page."""
+def artifact_names(experiment: Experiment, candidates: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """List (task, step name) of every ONNX artifact, or of some candidates' ones, in the order of the page."""
     return [
         (task, _onnx_name(candidate, task, precision))
         for task in experiment.tasks
-        for candidate in (*experiment.train, *experiment.merge)
+        for candidate in (candidates or (*experiment.train, *experiment.merge))
         for precision in dict.fromkeys(("fp32", *experiment.precisions))
     ]
 

@@ -15,7 +15,7 @@ from benchkit.core.progress import Progress, silent
 from benchkit.core.records import Record
 from benchkit.core.store import canonical_json, digest, explained_writes, file_sha256, staged_folder, write_text
 from benchkit.host.facts import host_facts
-from benchkit.pipeline.experiment import Experiment
+from benchkit.pipeline.experiment import Experiment, Sweep
 from benchkit.pipeline.graph import artifact_names, steps_of
 from benchkit.pipeline.steps import Step, Workshop
 from benchkit.report.page import write_report
@@ -85,8 +85,8 @@ def run_experiment(
             )
             for task, name in artifact_names(experiment)
         ]
-        if experiment.profile is not None:
-            records += _sweep(experiment, artifacts, workshop, progress)
+        for sweep in experiment.sweep:
+            records += _measured(experiment, sweep, artifacts, workshop, progress=progress)
         lines = "".join(canonical_json(record.as_json()) + "\n" for record in records)
         write_text(out / "records.jsonl", lines)
         progress("report")
@@ -112,22 +112,20 @@ def plan_experiment(
     planned += [
         Planned(name, "score", False, f"{task}, {experiment.score.split}") for task, name in artifact_names(experiment)
     ]
-    if experiment.profile is not None:
-        planned.append(_planned_sweep(experiment))
+    planned += [_planned_sweep(experiment, sweep) for sweep in experiment.sweep]
     return planned
 
 
-def _planned_sweep(experiment: Experiment) -> Planned:
-    settings = experiment.profile
-    assert settings is not None
+def _planned_sweep(experiment: Experiment, settings: Sweep) -> Planned:
     points = 1
     for key in ("batch_size", "sequence_length", "threads", "runtime", "device", "scenario"):
         points *= len(getattr(settings, key))
-    artifacts = len(artifact_names(experiment)) + len(settings.targets) * len(settings.target_precision)
-    cells = points * artifacts
+    targets = len(settings.targets) * max(1, len(settings.precision))
+    cells = points * (targets or len(artifact_names(experiment, settings.candidates)))
     per_run_s = settings.warmup_s + settings.min_duration_s + settings.throughput_s + 0.6
     least_s = cells * (settings.runs * per_run_s + 1.2)
-    return Planned("profile", "profile", False, f"{cells} cells x {settings.runs} runs, at least {least_s:.0f} s")
+    name = ", ".join(settings.targets) or "every artifact above"
+    return Planned(name, "profile", False, f"{cells} cells x {settings.runs} runs, at least {least_s:.0f} s")
 
 
 def _sole_user(folder: Path, progress: Progress) -> filelock.BaseFileLock:
@@ -216,17 +214,17 @@ def _scored(
     return record
 
 
-def _sweep(
-    experiment: Experiment, artifacts: dict[str, Artifact], workshop: Workshop, progress: Progress
+def _measured(
+    experiment: Experiment, sweep: Sweep, artifacts: dict[str, Artifact], workshop: Workshop, *, progress: Progress
 ) -> list[Record]:
-    settings = experiment.profile
-    assert settings is not None
-    matrix = settings.matrix()
-    own = [artifacts[name] for _, name in artifact_names(experiment)]
-    others = matrix.model_copy(update={"precision": settings.target_precision})
-    further = artifacts_for(settings.targets, others, progress) if settings.targets else {}
-    by_runtime = {runtime: [*own, *further.get(runtime, [])] for runtime in matrix.runtime}
-    cells, jobs, _ = plan(by_runtime, matrix, settings.schedule())
+    matrix = sweep.matrix()
+    if sweep.targets:
+        by_runtime = artifacts_for(sweep.targets, matrix, progress)
+    else:
+        matrix.check_names()
+        own = [artifacts[name] for _, name in artifact_names(experiment, sweep.candidates)]
+        by_runtime = dict.fromkeys(matrix.runtime, own)
+    cells, jobs, _ = plan(by_runtime, matrix, sweep.schedule())
     progress(f"profile {len(cells)} cells in {len(jobs)} fresh processes, at least {predicted_s(jobs):.0f} s")
     journal = workshop.folder / "profile.journal.jsonl"
-    return profile(by_runtime, matrix, schedule=settings.schedule(), journal=journal, progress=progress)
+    return profile(by_runtime, matrix, schedule=sweep.schedule(), journal=journal, progress=progress)

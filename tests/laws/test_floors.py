@@ -24,7 +24,7 @@ FLOORS = (
 WINGS = {"train", "merge", "export", "quantize"}
 HEAVY = {"torch", "transformers", "datasets", "onnx", "accelerate"}
 HEAVY_ROOM_FILES = {"runtimes/torch.py"}
-ONE_FILE_EACH = {"pynvml": "host/gpus.py", "altair": "report/svg.py"}
+ONE_FILE_EACH = {"pynvml": "host/gpus.py", "onnxruntime": "runtimes/onnxruntime.py"}
 
 
 def broken_rules(package: Path) -> list[str]:

@@ -20,7 +20,7 @@ epochs = 2
 [train.tiny.by_task.sst2]
 epochs = 1
 
-[profile]
+[[sweep]]
 batch_size = [1, 8]
 """
 
@@ -35,8 +35,7 @@ def test_a_good_file_is_resolved(tmp_path: Path) -> None:
     experiment = load_toml(written(tmp_path, GOOD), Experiment)
     assert experiment.train["tiny"].recipe("sst2").epochs == 1
     assert experiment.train["tiny"].recipe("mrpc").epochs == 2
-    assert experiment.profile is not None
-    assert experiment.profile.matrix().batch_size == (1, 8)
+    assert experiment.sweep[0].matrix().batch_size == (1, 8)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +52,8 @@ def test_a_good_file_is_resolved(tmp_path: Path) -> None:
             "correct",
         ),
         (("epochs = 1", "epoch = 1"), r"trial.toml:12: unknown key 'epoch' in \[train.tiny.by_task.sst2\]", "'epochs'"),
-        (("[profile]", "[profil]"), r"trial.toml:14: unknown key 'profil'", "did you mean 'profile'"),
-        (("batch_size", "batchsize"), r"trial.toml:15: unknown key 'batchsize' in \[profile\]", "'batch_size'"),
+        (("[[sweep]]", "[[sweeps]]"), r"trial.toml:14: unknown key 'sweeps'", "did you mean 'sweep'"),
+        (("batch_size", "batchsize"), r"trial.toml:15: unknown key 'batchsize' in \[sweep\]", "'batch_size'"),
         (('encoder = "small"\n', ""), r"key 'encoder' is missing in \[train.tiny\]", "add 'encoder'"),
         (('encoder = "small"', 'encoder = "smal"'), r"names the encoder 'smal'", "correct"),
         (('name = "trial"', 'name = "../up"'), r"trial.toml:1: 'name'.*pattern", "correct"),
