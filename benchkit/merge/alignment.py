@@ -20,27 +20,29 @@ class SpaceMap:
 
     Attributes:
         rotation: Q of shape (p, q), float64; Q Qᵀ = 1 when p <= q.
-        out_scale: s of the least-squares fit X_A (s Q) ≈ X_B.
-        in_scale: c of the least-squares fit X_B (c Q)ᵀ ≈ X_A; 1/s when the fit is perfect.
+        scale: s of the least-squares fit X_A (s Q) ≈ X_B.
         r2: Share of X_B's energy that X_A (s Q) explains.
     """
 
     rotation: Tensor
-    out_scale: float
-    in_scale: float
+    scale: float
     r2: float
 
     def out(self, rows: Tensor) -> Tensor:
         """Bring what a donor module writes into the base's space: Tᵀ W for W of shape (p, ...)."""
-        return self.out_scale * (self.rotation.T @ rows)
+        return self.scale * (self.rotation.T @ rows)
 
     def into(self, columns: Tensor) -> Tensor:
-        """Let a donor module read from the base's space: W T for W of shape (..., p)."""
-        return self.in_scale * (columns @ self.rotation)
+        """Let a donor module read from the base's space: W T for W of shape (..., p).
+
+        What is scaled on the way out is scaled back on the way in. The least-squares scale of the way in would
+        be smaller, but the two together would shrink each tensor by how badly its spaces fit.
+        """
+        return (columns @ self.rotation) / self.scale if self.scale > 0 else torch.zeros_like(columns @ self.rotation)
 
     def gain(self, gain: Tensor) -> Tensor:
         """Bring a gain per channel over: the diagonal of T_outᵀ diag(g) T_in, of shape (q,)."""
-        return self.out_scale * self.in_scale * (self.rotation.square().T @ gain)
+        return self.rotation.square().T @ gain
 
 
 def procrustes(grams: Grams, *, whiten: float, ridge: float) -> SpaceMap:
@@ -123,17 +125,11 @@ def _power(gram: Tensor, exponent: float, ridge: float) -> Tensor:
 
 def _scaled(rotation: Tensor, grams: Grams) -> SpaceMap:
     shared = float((rotation * grams.xy).sum())
-    x_energy = float((rotation * (grams.xx @ rotation)).sum())
-    y_energy = float((rotation * (rotation @ grams.yy)).sum())
+    energy = float((rotation * (grams.xx @ rotation)).sum())
     total = float(grams.yy.diagonal().sum())
-    out_scale = shared / x_energy if x_energy > 0 else 0.0
-    left = total - 2 * out_scale * shared + out_scale**2 * x_energy
-    return SpaceMap(
-        rotation=rotation,
-        out_scale=out_scale,
-        in_scale=shared / y_energy if y_energy > 0 else 0.0,
-        r2=1 - left / total if total > 0 else 0.0,
-    )
+    scale = shared / energy if energy > 0 else 0.0
+    left = total - 2 * scale * shared + scale**2 * energy
+    return SpaceMap(rotation=rotation, scale=scale, r2=1 - left / total if total > 0 else 0.0)
 
 
 def _head(number: int, width: int) -> slice:
