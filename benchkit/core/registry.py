@@ -73,6 +73,7 @@ QUANTIZERS = Registry("quantizer", {"dynamic-int8": "benchkit.quantize.dynamic:q
 STEPS = Registry(
     "step",
     {
+        "glue-data": "benchkit.train.hub_data:fetch_glue",
         "encoder": "benchkit.train.encoders:fetch_encoder",
         "toy-encoder": "benchkit.train.toy:make_toy_encoder",
         "pretrain": "benchkit.train.pretrain:pretrain_masked_lm",

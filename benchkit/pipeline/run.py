@@ -13,6 +13,7 @@ from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.progress import Progress, silent
 from benchkit.core.records import Record
+from benchkit.core.registry import STEPS
 from benchkit.core.store import canonical_json, digest, explained_writes, file_sha256, staged_folder, write_text
 from benchkit.host.facts import host_facts
 from benchkit.pipeline.experiment import Experiment, Sweep
@@ -142,20 +143,20 @@ def _sole_user(folder: Path, progress: Progress) -> filelock.BaseFileLock:
 
 
 def _data_folder(experiment: Experiment, data: Path | None, workshop: Workshop, progress: Progress) -> Path:
-    if experiment.toy_data is None:
-        folder = data or experiment.data
-        if folder is None:
-            raise BenchkitError(
-                f"experiment '{experiment.name}' reads {', '.join(experiment.tasks)}, and no data folder is given",
-                remedy="--data DIR, the folder that holds SST-2/, MRPC/ ... as GLUE's own download lays them out",
-            )
-        return folder
+    """Return the folder of the tasks' files: the one given, the toy tasks made here, or GLUE from the hub."""
+    given = data or experiment.data
+    if experiment.toy_data is None and given is not None:
+        return given
+    tasks = [task_named(name) for name in experiment.tasks]
     toy, folder = experiment.toy_data, workshop.folder / "data"
-    key = digest(toy.model_dump())
+    key = digest({"toy": toy.model_dump()} if toy is not None else {"hub": sorted(experiment.tasks)})
     if workshop.recall("data", key) is None or not folder.is_dir():
-        progress("make the toy tasks")
         with staged_folder(folder) as out:
-            write_toy_tasks(out, seed=toy.seed, train=toy.train, dev=toy.dev)
+            if toy is not None:
+                progress("make the toy tasks")
+                write_toy_tasks(out, seed=toy.seed, train=toy.train, dev=toy.dev)
+            else:
+                STEPS.get("glue-data")(tasks, out=out, progress=progress)
         workshop.keep("data", key, {"folder": folder.name})
     return folder
 

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from benchkit.core.artifacts import write_manifest
+from benchkit.pipeline.steps import Step, Workshop
+
+
+def step_of(name: str, *, settings: dict | None = None, inputs: tuple[str, ...] = (), log: list | None = None) -> Step:
+    def make(out: Path, made, progress) -> None:
+        if log is not None:
+            log.append(name)
+        text = name + str(settings) + "".join(made[one].manifest.id for one in inputs)
+        (out / "model.safetensors").write_text(text)
+        write_manifest(out, kind="checkpoint", name=name, recipe={})
+
+    return Step(name=name, kind="train", settings=settings or {}, inputs=inputs, make=make)
+
+
+def run(workshop: Workshop, steps: list[Step]) -> dict:
+    made: dict = {}
+    for step in steps:
+        made[step.name] = workshop.finished(step, made) or workshop.make(step, made, lambda *_: None)
+    return made
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path / "models" / "trial")
+
+
+def test_a_second_run_reuses_what_is_finished(workshop: Workshop) -> None:
+    log: list[str] = []
+    steps = [step_of("base", log=log), step_of("tuned", inputs=("base",), log=log)]
+    run(workshop, steps)
+    run(workshop, steps)
+    assert log == ["base", "tuned"]
+
+
+def test_a_changed_setting_makes_the_step_and_what_follows_again(workshop: Workshop) -> None:
+    log: list[str] = []
+    run(workshop, [step_of("base", log=log), step_of("tuned", inputs=("base",), log=log)])
+    run(workshop, [step_of("base", settings={"seed": 1}, log=log), step_of("tuned", inputs=("base",), log=log)])
+    assert log == ["base", "tuned", "base", "tuned"]
+
+
+def test_a_damaged_artifact_is_made_again(workshop: Workshop) -> None:
+    log: list[str] = []
+    steps = [step_of("base", log=log)]
+    run(workshop, steps)
+    (workshop.folder / "base" / "model.safetensors").write_text("other")
+    run(workshop, steps)
+    assert log == ["base", "base"]
+    assert (workshop.folder / "base" / "model.safetensors").read_text() == "baseNone"
+
+
+def test_an_interrupted_step_leaves_the_old_artifact(workshop: Workshop) -> None:
+    run(workshop, [step_of("base")])
+
+    def interrupted(out: Path, made, progress) -> None:
+        (out / "model.safetensors").write_text("half")
+        raise KeyboardInterrupt
+
+    changed = Step(name="base", kind="train", settings={"seed": 1}, inputs=(), make=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workshop.make(changed, {}, lambda *_: None)
+    assert (workshop.folder / "base" / "model.safetensors").read_text() == "baseNone"
+    assert sorted(path.name for path in workshop.folder.iterdir()) == [".steps", "base"]
+
+
+def test_what_a_killed_run_left_is_cleared(workshop: Workshop) -> None:
+    (workshop.folder / ".base.1234.partial").mkdir(parents=True)
+    (workshop.folder / ".base.1234.old").mkdir()
+    workshop.clear_remains()
+    assert list(workshop.folder.iterdir()) == []
+
+
+def test_results_are_recalled_under_their_key_only(workshop: Workshop) -> None:
+    workshop.keep("score-a", "key-1", {"accuracy": 0.5})
+    assert workshop.recall("score-a", "key-1") == {"accuracy": 0.5}
+    assert workshop.recall("score-a", "key-2") is None
+    assert workshop.recall("score-b", "key-1") is None
