@@ -17,7 +17,7 @@ from benchkit.tasks.label_order import label_order
 from benchkit.tasks.readers import Examples, read_split
 from benchkit.tasks.scoring import Scored, score_session
 from benchkit.tasks.table import Task
-from benchkit.tasks.tokenization import check_vocabulary, load_tokenizer
+from benchkit.tasks.tokenization import load_tokenizer
 from benchkit.tasks.toy import write_toy_tasks
 
 
@@ -79,7 +79,6 @@ def score(
         )
     examples = read_split(task, settings.split, data)
     tokenizer = load_tokenizer(artifact.folder)
-    check_vocabulary(artifact.folder)
     order = label_order(artifact.config(), task, f"'{called}'")
     options = SessionOptions(device=settings.device, threads=settings.threads)
     session = RUNTIMES.get(settings.runtime)().open(artifact.model_file, options)

@@ -21,7 +21,7 @@ class Exit(enum.IntEnum):
     INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-# interface.md: "If several apply: 4 before 1 before 3 before 0."
+# What could not be measured outweighs what failed, and that what is not known.
 _WORST_FIRST = (Exit.NOT_MEASURED, Exit.FAIL, Exit.INCONCLUSIVE, Exit.OK)
 
 

@@ -74,7 +74,7 @@ def compare_triples(
         better: "lower" when a larger value of the quantity is worse.
         noisy: What disturbed the machine; a noisy machine decides nothing.
 
-    Source: verdicts.md section 5; Hollander, Wolfe and Chicken (2014), section 3.2.
+    Source: Hollander, Wolfe and Chicken (2014), section 3.2.
     """
     alpha = ALPHA / len(LOOKS)
     sign = 1.0 if better == "lower" else -1.0

@@ -1,6 +1,6 @@
 """Dynamic int8: weights quantized once, activations as they come, by onnxruntime's own quantizer.
 
-Weights are signed (QInt8): with unsigned ones the same graph takes twice as long (dependencies.md). The file
+Weights are signed (QInt8): with unsigned ones the same graph takes twice as long (DESIGN.md). The file
 does not depend on the machine that makes it. What it computes can depend on the machine that runs it: x86
 CPUs with AVX2 or AVX-512 but without VNNI add pairs of products in 16 bits, which saturate; `reduce_range`
 keeps the weights to 7 bits and so rules it out, at some loss of precision everywhere. It is off by default,

@@ -17,7 +17,7 @@ from benchkit.report.contents import Contents
 from benchkit.report.heatmaps import heatmaps_of
 from benchkit.report.svg import svg_from_spec
 
-# reports.md: "One file, offline, no request to anywhere, at most 1.5 MB."
+# One file, offline, no request to anywhere: a page that a mail or a chat still takes.
 MOST_BYTES = 1_500_000
 
 

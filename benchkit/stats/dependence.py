@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-_NEGLIGIBLE = 0.02  # verdicts.md, section 2: the first autocorrelation at or below it ends the sum.
+_NEGLIGIBLE = 0.02  # The first autocorrelation at or below it ends the sum: what follows is noise.
 _MAX_LAG = 200
 
 

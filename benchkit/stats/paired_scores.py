@@ -1,6 +1,6 @@
 """The difference of two scores on the same examples, with bounds. Deciding what it means is left to `judge`.
 
-Source: verdicts.md is the design; exact test: McNemar (1947); bounds: see each function.
+Source: McNemar (1947) for the exact test; bounds: see each function.
 """
 
 import dataclasses

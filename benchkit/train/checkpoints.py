@@ -45,7 +45,7 @@ def load_encoder(folder: Path, *, allow_pickle: bool = False, attention: str = "
     Args:
         folder: Holds config.json and model.safetensors (or its shards).
         allow_pickle: Read pytorch_model.bin (weights_only) when there is nothing else.
-        attention: Attention implementation; "eager" trains fastest on CPUs, see dependencies.md.
+        attention: Attention implementation; "eager" trains fastest on CPUs, see DESIGN.md.
 
     Raises:
         BenchkitError: No weights, pickled weights that were not asked for, a truncated file, an unknown
