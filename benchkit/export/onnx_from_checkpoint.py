@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from benchkit.core.artifacts import ONNX_FILE, Artifact, copy_companions, write_manifest
+from benchkit.core.artifacts import Artifact, copy_companions
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import ONNX_FILE, write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import ExportRecipe
 from benchkit.export.parity import compare, random_feeds, reference_outputs, sentence_feeds

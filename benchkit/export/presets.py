@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from benchkit.core.architectures import Architecture, architecture_named
-from benchkit.core.artifacts import write_manifest
+from benchkit.core.manifest import write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.runtimes.torch import quiet_transformers
 

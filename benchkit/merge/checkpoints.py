@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from benchkit.core.artifacts import TOKENIZER_FILES, WEIGHTS_FILE, Artifact
+from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import TOKENIZER_FILES, WEIGHTS_FILE
 from benchkit.runtimes.torch import load_checkpoint, quiet_transformers
 from benchkit.tasks.table import Task
 

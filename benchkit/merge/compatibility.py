@@ -6,8 +6,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from benchkit.core.artifacts import Artifact, read_json
+from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import read_json
 from benchkit.core.recipes import MergeRecipe, SplitRecipe
 from benchkit.merge.operators import PAIRWISE
 from benchkit.tasks.tokenization import load_tokenizer

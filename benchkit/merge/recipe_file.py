@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from benchkit.core.artifacts import MANIFEST, Artifact, load_artifact
+from benchkit.core.artifacts import Artifact, load_artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import MANIFEST
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import MergeFile
 from benchkit.core.settings import load_toml

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchkit.core.artifacts import Artifact, write_manifest
+from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import MergeRecipe, SplitRecipe
 from benchkit.merge.bert import Deltas, layer_tensors

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchkit.core.artifacts import TOKENIZER_FILES, WEIGHTS_FILE, Artifact, check_safetensors, write_manifest
+from benchkit.core.artifacts import Artifact, check_safetensors
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import TOKENIZER_FILES, WEIGHTS_FILE, write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.merge.checkpoints import check_finite
 from benchkit.merge.mergekit_file import MergekitFile

@@ -21,8 +21,9 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from benchkit.core.artifacts import ONNX_FILE, Artifact, copy_companions, write_manifest
+from benchkit.core.artifacts import Artifact, copy_companions
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import ONNX_FILE, write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import QuantizeRecipe
 from benchkit.core.registry import RUNTIMES

@@ -44,7 +44,9 @@ def _artifact(_: Column, entry: Entry, on_front: bool) -> TableCell:
     artifact = entry.artifact
     note = f"{clean(artifact.name, NOTE_LENGTH)}, id {clean(artifact.id, 64)}"
     star = "★ " if on_front else ""
-    return TableCell(text=star + entry.label, value=clean(artifact.name), note=note)
+    # The precision has a column of its own.
+    label = entry.label.removesuffix(f"-{clean(artifact.precision, NAME_LENGTH)}")
+    return TableCell(text=star + label, value=clean(artifact.name), note=note)
 
 
 def _from_artifact(column: Column, entry: Entry, _: bool) -> TableCell:

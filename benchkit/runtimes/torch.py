@@ -16,8 +16,9 @@ import safetensors
 import torch
 import transformers
 
-from benchkit.core.artifacts import check_safetensors, read_json
+from benchkit.core.artifacts import check_safetensors
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, unknown_name
+from benchkit.core.manifest import read_json
 from benchkit.runtimes.protocol import Array, Feed, Proof, SessionOptions
 
 PROVIDER = "torch-eager"

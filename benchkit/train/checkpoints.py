@@ -18,8 +18,9 @@ import safetensors.torch
 import torch
 import transformers
 
-from benchkit.core.artifacts import WEIGHTS_FILE, check_safetensors, read_json
+from benchkit.core.artifacts import check_safetensors
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import WEIGHTS_FILE, read_json
 from benchkit.train.quiet import quiet_libraries
 
 INDEX_FILE = "model.safetensors.index.json"

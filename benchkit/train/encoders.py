@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchkit.core.artifacts import MANIFEST, Manifest, load_artifact, write_manifest
+from benchkit.core.artifacts import load_artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import MANIFEST, Manifest, write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.registry import STEPS
 from benchkit.train.checkpoints import load_encoder, save_encoder

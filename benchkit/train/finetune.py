@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 import transformers
 
-from benchkit.core.artifacts import Artifact, write_manifest
+from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import SplitRecipe, TrainRecipe
 from benchkit.tasks.metrics import evaluate

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 import transformers
 
-from benchkit.core.artifacts import Artifact, write_manifest
+from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import PretrainRecipe
 from benchkit.tasks.readers import read_split

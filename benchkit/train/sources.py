@@ -8,9 +8,9 @@ import dataclasses
 import importlib.metadata
 from pathlib import Path
 
-from benchkit.core.artifacts import WEIGHTS_FILE, read_json
 from benchkit.core.errors import BenchkitError, EnvironmentLacks
 from benchkit.core.hub import hub_folder, is_hub_id
+from benchkit.core.manifest import WEIGHTS_FILE, read_json
 from benchkit.core.progress import Progress, silent
 from benchkit.train.checkpoints import INDEX_FILE, PICKLE_FILE
 from benchkit.train.quiet import quiet_libraries

@@ -11,8 +11,8 @@ from typing import Any
 import transformers
 from tokenizers import Tokenizer
 
-from benchkit.core.artifacts import read_json
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import read_json
 from benchkit.tasks.tokenization import check_vocabulary, load_tokenizer
 from benchkit.train.checkpoints import write_json
 from benchkit.train.quiet import quiet_libraries

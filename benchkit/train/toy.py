@@ -10,8 +10,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from benchkit.core.artifacts import write_manifest
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import ToyEncoderRecipe
 from benchkit.tasks.readers import read_split

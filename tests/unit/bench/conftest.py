@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from benchkit.bench.plan import Spot
-from benchkit.core.artifacts import Artifact, FileFacts, Manifest
+from benchkit.core.artifacts import Artifact
+from benchkit.core.manifest import FileFacts, Manifest
 from benchkit.runtimes.protocol import SessionOptions
 
 QUIET = {"wall_s": 0.0, "own_cpu_s": 0.0, "busy_s": 0.0, "steal_s": 0.0, "run_delay_s": 0.0, "major_faults": 0}

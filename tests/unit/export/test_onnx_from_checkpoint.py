@@ -14,8 +14,9 @@ import torch
 import transformers
 from onnxruntime.transformers import optimizer
 
-from benchkit.core.artifacts import TOKENIZER_FILES, Artifact, load_artifact
+from benchkit.core.artifacts import Artifact, load_artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.manifest import TOKENIZER_FILES
 from benchkit.core.registry import RUNTIMES
 from benchkit.export import tracing
 from benchkit.runtimes.protocol import SessionOptions

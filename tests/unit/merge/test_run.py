@@ -272,7 +272,7 @@ def test_text_that_the_donor_was_trained_on_is_refused_for_label_free_heads(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     donor = edited(learned["donor"], tmp_path / "known")
-    from benchkit.core.artifacts import write_manifest
+    from benchkit.core.manifest import write_manifest
 
     recipe = {"step": "train", "splits": SplitRecipe().model_dump(mode="json")}
     write_manifest(donor.path, kind="checkpoint", name="donor", recipe=recipe)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchkit.core.artifacts import write_manifest
+from benchkit.core.manifest import write_manifest
 from benchkit.pipeline.steps import Step, Workshop
 
 

@@ -109,7 +109,7 @@ def test_a_full_disk_is_told_as_one(pico_checkpoint, tmp_path, monkeypatch):
 
 
 def test_a_random_artifact_stays_random_and_names_its_parent(pico_checkpoint, tmp_path):
-    from benchkit.core.artifacts import write_manifest
+    from benchkit.core.manifest import write_manifest
 
     source = tmp_path / "source"
     shutil.copytree(pico_checkpoint, source)

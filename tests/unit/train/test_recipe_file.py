@@ -59,7 +59,7 @@ def test_a_preset_trains_from_random_weights(pico_checkpoint, tiny_glue, tmp_pat
     def random_checkpoint(preset, *, name, out, seed, progress):
         import shutil
 
-        from benchkit.core.artifacts import write_manifest
+        from benchkit.core.manifest import write_manifest
 
         assert preset == "bert-base"
         for part in ("config.json", "model.safetensors"):
