@@ -9,9 +9,10 @@ import pydantic
 from benchkit.bench.job import Job, Pass
 from benchkit.bench.timing import Schedule
 from benchkit.core.artifacts import Artifact
-from benchkit.core.errors import BenchkitError, unknown_name
+from benchkit.core.errors import BenchkitError, EnvironmentLacks, unknown_name
 from benchkit.core.frozen import Setting
 from benchkit.core.registry import RUNTIMES
+from benchkit.host.facts import usable_cores
 from benchkit.runtimes.protocol import SessionOptions
 
 DEVICES = ("cpu", "cuda")
@@ -115,7 +116,15 @@ def spots(artifacts: dict[str, list[Artifact]], matrix: Matrix) -> list[Spot]:
 
     Returns:
         One spot for each artifact and point of the matrix, in the order asked.
+
+    Raises:
+        EnvironmentLacks: More threads are asked for than this process has cores.
     """
+    if max(matrix.threads) > usable_cores():
+        raise EnvironmentLacks(
+            f"asked for {max(matrix.threads)} threads, and this process may use {usable_cores()} cores",
+            remedy=f"ask for --threads up to {usable_cores()}",
+        )
     points = itertools.product(
         matrix.runtime, matrix.device, matrix.threads, matrix.scenario, matrix.batch_size, matrix.sequence_length
     )

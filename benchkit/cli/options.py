@@ -22,7 +22,7 @@ TaskOption = Annotated[str, typer.Option("--task", help="Task, or several with c
 BatchSizeOption = Annotated[str, typer.Option("--batch-size", help="Examples per call, a comma list.")]
 SequenceLengthOption = Annotated[str, typer.Option("--sequence-length", help="Tokens per example, a comma list.")]
 ThreadsOption = Annotated[str, typer.Option("--threads", help="Threads inside one operator, a comma list.")]
-RuntimeOption = Annotated[str, typer.Option("--runtime", help="onnxruntime, torch; a comma list.")]
+RuntimeOption = Annotated[str, typer.Option("--runtime", help="onnxruntime, openvino, torch; a comma list.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda; a comma list.")]
 ScenarioOption = Annotated[str, typer.Option("--scenario", help="single-stream, offline; a comma list.")]
 PrecisionOption = Annotated[

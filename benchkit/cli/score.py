@@ -20,7 +20,7 @@ def command(
         int, typer.Option("--max-length", min=4, help="Longer inputs are truncated and counted.")
     ] = 128,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads inside one operator.")] = 1,
-    runtime: Annotated[str, typer.Option("--runtime", help="onnxruntime or torch.")] = "onnxruntime",
+    runtime: Annotated[str, typer.Option("--runtime", help="onnxruntime, openvino or torch.")] = "onnxruntime",
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     format: options.FormatOption = "text",
     output: options.OutputOption = None,

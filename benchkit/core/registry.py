@@ -14,17 +14,21 @@ from benchkit.core.errors import EnvironmentLacks, unknown_name
 class Registry:
     """Names of plug-ins of one kind."""
 
-    def __init__(self, kind: str, targets: Mapping[str, str], *, extra: str = "train") -> None:
+    def __init__(
+        self, kind: str, targets: Mapping[str, str], *, extra: str = "train", extras: Mapping[str, str] | None = None
+    ) -> None:
         """Make a table.
 
         Args:
             kind: What one row is, for messages ("runtime").
             targets: "module:attribute" by name.
-            extra: The extra of benchkit that brings what the built-in rows import.
+            extra: The extra of benchkit that brings what the rows import.
+            extras: The extra by name, for rows that differ.
         """
         self._kind = kind
         self._targets = dict(targets)
         self._extra = extra
+        self._extras = dict(extras or {})
 
     def names(self) -> tuple[str, ...]:
         """Return every known name, built-in ones first."""
@@ -48,7 +52,7 @@ class Registry:
                 raise
             raise EnvironmentLacks(
                 f"{self._kind} '{name}' needs the package '{error.name}', which is not installed",
-                remedy=f"pip install 'benchkit[{self._extra}]'",
+                remedy=f"pip install 'benchkit[{self._extras.get(name, self._extra)}]'",
             ) from error
 
     def _foreign(self) -> dict[str, str]:
@@ -60,9 +64,10 @@ RUNTIMES = Registry(
     "runtime",
     {
         "onnxruntime": "benchkit.runtimes.onnxruntime:OnnxRuntime",
+        "openvino": "benchkit.runtimes.openvino:OpenVinoRuntime",
         "torch": "benchkit.runtimes.torch:TorchRuntime",
     },
-    extra="cpu",
+    extras={"onnxruntime": "cpu", "openvino": "openvino"},
 )
 
 EXPORTERS = Registry("exporter", {"torch": "benchkit.export.onnx_from_checkpoint:export_checkpoint"})

@@ -15,10 +15,17 @@ def planned(spot, **matrix):
     return cells, interleaved(cells, settings, Schedule(), vocabulary=vocabulary, with_energy=False)
 
 
-def test_the_matrix_is_a_product(spot) -> None:
+def test_the_matrix_is_a_product(spot, monkeypatch) -> None:
+    monkeypatch.setattr("benchkit.bench.plan.usable_cores", lambda: 2)
     cells, _ = planned(spot, batch_size=(1, 8), sequence_length=(32, 128), threads=(1, 2))
     assert len(cells) == 8
     assert len({(c.batch_size, c.sequence_length, c.options.threads) for c in cells}) == 8
+
+
+def test_more_threads_than_cores_are_refused(spot, monkeypatch) -> None:
+    monkeypatch.setattr("benchkit.bench.plan.usable_cores", lambda: 2)
+    with pytest.raises(BenchkitError, match="asked for 64 threads, and this process may use 2 cores"):
+        planned(spot, threads=(1, 64))
 
 
 def test_every_block_runs_every_cell_once(spot) -> None:

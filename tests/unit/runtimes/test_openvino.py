@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchkit.bench.inputs import random_feeds
+from benchkit.core.errors import BenchkitError, EnvironmentLacks
+from benchkit.core.registry import RUNTIMES
+from benchkit.runtimes.protocol import SessionOptions
+
+pytest.importorskip("openvino", reason="the extra openvino is not installed")
+
+
+@pytest.fixture
+def feeds() -> list:
+    return random_feeds(batch_size=3, sequence_length=9, vocabulary_size=19, seed=0)
+
+
+def test_it_answers_what_onnxruntime_answers(pico_onnx: Path, feeds) -> None:
+    answers = []
+    for name in ("onnxruntime", "openvino"):
+        session = RUNTIMES.get(name)().open(pico_onnx / "model.onnx", SessionOptions())
+        answers.append([session.call(session.prepare(feed)) for feed in feeds])
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+
+
+def test_an_answer_is_not_overwritten_by_the_next(pico_onnx: Path, feeds) -> None:
+    session = RUNTIMES.get("openvino")().open(pico_onnx / "model.onnx", SessionOptions())
+    first = session.call(session.prepare(feeds[0]))
+    kept = first.copy()
+    session.call(session.prepare(feeds[1]))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_the_device_is_the_plugins_own_word(pico_onnx: Path) -> None:
+    session = RUNTIMES.get("openvino")().open(pico_onnx / "model.onnx", SessionOptions(threads=1))
+    assert session.proof().provider == "CPU"
+    assert set(session.input_names) == {"input_ids", "attention_mask", "token_type_ids"}
+
+
+def test_refusals(pico_onnx: Path, tmp_path: Path, feeds) -> None:
+    runtime = RUNTIMES.get("openvino")()
+    with pytest.raises(EnvironmentLacks, match="runs on the CPU, not on 'cuda'"):
+        runtime.open(pico_onnx / "model.onnx", SessionOptions(device="cuda"))
+    with pytest.raises(BenchkitError, match="no model file"):
+        runtime.open(tmp_path / "none.onnx", SessionOptions())
+    (tmp_path / "broken.onnx").write_bytes(b"nonsense")
+    with pytest.raises(BenchkitError, match="openvino cannot load"):
+        runtime.open(tmp_path / "broken.onnx", SessionOptions())
+    session = runtime.open(pico_onnx / "model.onnx", SessionOptions())
+    with pytest.raises(BenchkitError, match="asks for input"):
+        session.prepare({"input_ids": feeds[0]["input_ids"]})
