@@ -9,6 +9,7 @@ from benchkit.cli import check, compare, doctor, export, merge, profile, quantiz
 from benchkit.core.errors import Exit
 
 # The base of typer's usage errors; typer carries its own copy of click, or imports it, as versions go.
+ABORT: type[BaseException] = typer.Abort
 USAGE_PROBLEM: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(

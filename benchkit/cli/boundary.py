@@ -8,13 +8,15 @@ from typing import TextIO
 
 from benchkit.core.errors import BenchkitError, Exit
 
+_INTERRUPTED = "interrupted: finished steps are kept, and cells of a profile with --output; run the same command again"
+
 
 def guarded(command: Callable[[], object], err: TextIO) -> Exit:
     """Run a command; turn each way it can end into a message and an exit code.
 
     This is the only place in benchkit that catches every exception.
     """
-    from benchkit.cli.app import USAGE_PROBLEM
+    from benchkit.cli.app import ABORT, USAGE_PROBLEM
 
     try:
         result = command()
@@ -26,10 +28,9 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
     except USAGE_PROBLEM as problem:
         print(f"error: {_sentence(problem)}\n  fix: see benchkit --help", file=err)
         return Exit.USAGE
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is kept, and the same command goes on from there", file=err)
-        return Exit.INTERRUPTED
-    except BrokenPipeError:
+    except (KeyboardInterrupt, ABORT):
+        result = Exit.INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # typer answers a reader that went away by SystemExit.
         # Nobody reads stdout any more; point it elsewhere so that the interpreter's last flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
@@ -37,7 +38,11 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
         traceback.print_exc(file=err)
         print("this is a bug in benchkit; please report it with the lines above", file=err)
         return Exit.BUG
-    return result if isinstance(result, Exit) else Exit.OK
+    # typer itself turns Ctrl-C inside a verb into the bare number.
+    code = Exit(result) if isinstance(result, int) and result in set(Exit) else Exit.OK
+    if code is Exit.INTERRUPTED:
+        print(_INTERRUPTED, file=err)
+    return code
 
 
 def _sentence(problem: Exception) -> str:

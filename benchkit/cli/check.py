@@ -66,6 +66,7 @@ def _measured(file: "BudgetFile", targets: list[str], *, runs: int, output: Path
                 wanted[key].append(value)
     matrix = Matrix(**{key: tuple(values) for key, values in wanted.items()}, runs=runs)
     progress = progress_on(quiet=quiet)
+    keep([], output)
     records = profile(artifacts_for(targets, matrix, progress), matrix, progress=progress)
     keep(records, output)
     return records

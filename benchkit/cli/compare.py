@@ -47,6 +47,7 @@ def command(
     matrix = validated(values | {"seed": seed}, Matrix, where="the matrix flags")
     matrix.check_names()
     progress = progress_on(quiet=quiet)
+    keep([], output)
     first, second = (resolve(target, runtime=matrix.runtime[0], progress=progress) for target in (a, b))
     compared = compare_artifacts(
         first, second, matrix, quantity=quantity, margin=margin, timeout_s=cell_timeout, progress=progress

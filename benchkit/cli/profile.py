@@ -1,6 +1,5 @@
 """`benchkit profile TARGET...`: measure latency, throughput, memory and size of each target over a matrix."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,9 +29,6 @@ def command(
     provider: options.ProviderOption = None,
     runs: options.RunsOption = 5,
     cell_timeout: options.CellTimeoutOption = 300.0,
-    journal: Annotated[
-        Path | None, typer.Option("--journal", help="Keep finished processes here; the same command resumes from it.")
-    ] = None,
     format: options.FormatOption = "text",
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
@@ -42,7 +38,7 @@ def command(
     """Measure latency with bounds, throughput, peak memory and size, each cell in fresh processes."""
     from benchkit.bench.plan import Matrix
     from benchkit.bench.profile import artifacts_for, profile
-    from benchkit.cli.results import exit_of_records, keep, print_records
+    from benchkit.cli.results import exit_of_records, journal_of, keep, print_records
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
 
@@ -61,9 +57,13 @@ def command(
     if dry_run:
         _print_plan(artifacts, matrix)
         return Exit.OK
+    keep([], output)
+    journal = journal_of(output)
     records = profile(artifacts, matrix, journal=journal, cell_timeout_s=cell_timeout, progress=progress)
-    keep(records, output)
     print_records(records, format)
+    keep(records, output)
+    if journal is not None:
+        journal.unlink(missing_ok=True)
     return exit_of_records(records)
 
 

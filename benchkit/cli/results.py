@@ -23,11 +23,20 @@ def print_records(records: Sequence[Record], format: Format) -> None:
 
 
 def keep(records: Sequence[Record], output: Path | None) -> None:
-    """Append records to a file, if one was named."""
+    """Append records to a file, if one was named.
+
+    Called without records before anything is measured, so that a place that cannot be written to is told
+    then, and not after an hour.
+    """
     if output is not None:
         from benchkit.core.store import append_lines
 
         append_lines(output, [record.as_json() for record in records])
+
+
+def journal_of(output: Path | None) -> Path | None:
+    """Return the file that keeps finished processes until the records are written; none without an output."""
+    return None if output is None else output.with_name(f"{output.name}.journal")
 
 
 def exit_of_records(records: Sequence[Record]) -> Exit:

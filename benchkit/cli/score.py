@@ -46,12 +46,13 @@ def command(
     )
     tasks = [task_named(name) for name in options.words(task)]
     beside = output.parent if output is not None else None
+    keep([], output)
     records = []
     for target in targets:
         artifact = resolve(target, runtime=runtime, progress=progress)
         for each in tasks:
             folder = data_for(each, data)
             records.append(score(artifact, each, folder, settings, predictions=beside, progress=progress))
-    keep(records, output)
     print_records(records, format)
+    keep(records, output)
     return Exit.OK

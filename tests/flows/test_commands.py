@@ -135,3 +135,31 @@ def benchkit_error() -> type[Exception]:
     from benchkit.core.errors import BenchkitError
 
     return BenchkitError
+
+
+def test_an_interrupted_profile_goes_on_from_its_journal(command, pico_onnx: Path, tmp_path: Path, monkeypatch) -> None:
+    from benchkit.bench import profile as profiling
+
+    arguments = ("profile", str(pico_onnx), *QUICK, "--output", str(tmp_path / "records.jsonl"))
+    real, started = profiling.run_in_child, []
+
+    def interrupted_at_the_second(job, *, timeout_s):
+        started.append(job)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        return real(job, timeout_s=timeout_s)
+
+    monkeypatch.setattr(profiling, "run_in_child", interrupted_at_the_second)
+    assert command(*arguments).code == 130
+    assert command(*arguments).code == 0
+    assert len(started) == 2 + 3  # Of two timed runs and two of memory one was finished.
+    assert len(benchkit.load_records(tmp_path / "records.jsonl")) == 1
+    assert not list(tmp_path.glob("*.journal"))
+
+
+def test_an_output_that_cannot_be_written_is_told_before_measuring(command, pico_onnx: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = command("profile", str(pico_onnx), *QUICK, "--output", str(tmp_path / "file" / "records.jsonl"))
+    assert ended.code == 2
+    assert "is a file" in ended.err
+    assert ended.out == ""
