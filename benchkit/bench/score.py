@@ -1,6 +1,7 @@
 """Score an artifact on a task through the same runtime and settings as `profile`, and make a record of it."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from benchkit.bench.record import seal
 from benchkit.bench.targets import cache_folder
@@ -67,33 +68,10 @@ def score(
     Raises:
         BenchkitError: No tokenizer, no head for this task, labels in no order that fits, broken data.
     """
-    called = artifact.manifest.name
-    if artifact.manifest.weights == "random":
-        raise BenchkitError(
-            f"'{called}' has random weights: a score would mean nothing", remedy="score a trained artifact"
-        )
-    if artifact.folder is None:
-        raise BenchkitError(
-            f"'{artifact.path}' is a bare file: without tokenizer and config.json no text can be scored",
-            remedy="give the folder that holds model.onnx, config.json and tokenizer.json",
-        )
     examples = read_split(task, settings.split, data)
-    tokenizer = load_tokenizer(artifact.folder)
-    order = label_order(artifact.config(), task, f"'{called}'")
-    options = SessionOptions(device=settings.device, threads=settings.threads)
-    session = RUNTIMES.get(settings.runtime)().open(artifact.model_file, options)
     started_at_utc = utc_now()
-    scored = score_session(
-        session,
-        tokenizer,
-        task,
-        examples,
-        batch_size=settings.batch_size,
-        max_length=min(settings.max_length, tokenizer.max_positions or settings.max_length),
-        label_order=order.order,
-        seed=settings.seed,
-        progress=progress,
-    )
+    answered = score_examples(artifact, task, examples, settings, progress=progress)
+    scored = answered.scored
     files = {}
     if predictions is not None:
         name = f"predictions-{artifact.manifest.id}-{task.name}-{settings.split}.json"
@@ -105,7 +83,7 @@ def score(
         cell=Cell(
             runtime=settings.runtime,
             device=settings.device,
-            provider=session.proof().provider,
+            provider=answered.provider,
             threads=settings.threads,
             batch_size=settings.batch_size,
             scenario="score",
@@ -119,9 +97,50 @@ def score(
         seed=settings.seed,
         measurements={"score": Measured(unit="ratio", statistics=scored.statistics)},
         noise=Noise(verdict="clean"),
-        warnings=tuple(warning for warning in (order.warning, *scored.warnings) if warning),
+        warnings=answered.warnings,
         files=files,
     )
+
+
+class Answered(NamedTuple):
+    """Scored examples, and what ran."""
+
+    scored: Scored
+    provider: str
+    warnings: tuple[str, ...]
+
+
+def score_examples(
+    artifact: Artifact, task: Task, examples: Examples, settings: ScoreSettings, *, progress: Progress = silent
+) -> Answered:
+    """Run an artifact on given examples, whatever part of the data they are; raises as `score`."""
+    called = artifact.manifest.name
+    if artifact.manifest.weights == "random":
+        raise BenchkitError(
+            f"'{called}' has random weights: a score would mean nothing", remedy="score a trained artifact"
+        )
+    if artifact.folder is None:
+        raise BenchkitError(
+            f"'{artifact.path}' is a bare file: without tokenizer and config.json no text can be scored",
+            remedy="give the folder that holds model.onnx, config.json and tokenizer.json",
+        )
+    tokenizer = load_tokenizer(artifact.folder)
+    order = label_order(artifact.config(), task, f"'{called}'")
+    options = SessionOptions(device=settings.device, threads=settings.threads)
+    session = RUNTIMES.get(settings.runtime)().open(artifact.model_file, options)
+    scored = score_session(
+        session,
+        tokenizer,
+        task,
+        examples,
+        batch_size=settings.batch_size,
+        max_length=min(settings.max_length, tokenizer.max_positions or settings.max_length),
+        label_order=order.order,
+        seed=settings.seed,
+        progress=progress,
+    )
+    warnings = tuple(warning for warning in (order.warning, *scored.warnings) if warning)
+    return Answered(scored, session.proof().provider, warnings)
 
 
 def _keep(path: Path, scored: Scored, *, artifact: str, examples: Examples) -> None:

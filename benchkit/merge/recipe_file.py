@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from benchkit.core.artifacts import Artifact, load_artifact
+from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
 from benchkit.core.errors import BenchkitError
-from benchkit.core.manifest import MANIFEST
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import MergeFile
 from benchkit.core.settings import load_toml
-from benchkit.core.store import staged_folder
 from benchkit.merge.mergekit_file import load_mergekit_file
 from benchkit.merge.run import merge
 from benchkit.merge.same_shape import merge_same_shape
@@ -39,8 +37,8 @@ def merge_from_file(
     task = task_named(file.task)
     donor, base = _artifact(file.donor, path, "donor"), _artifact(file.base, path, "base")
     donor_base = None if file.donor_base is None else _artifact(file.donor_base, path, "donor_base")
-    folder = _replaceable(out or Path("models") / file.name)
-    with staged_folder(folder) as stage:
+    folder = out or Path("models") / file.name
+    with staged_artifact(folder) as stage:
         merge(
             file.recipe(),
             donor=donor,
@@ -60,8 +58,8 @@ def merge_from_file(
 def _merge_mergekit(path: Path, out: Path | None, progress: Progress) -> Path:
     recipe = load_mergekit_file(path)
     artifacts = {model: _artifact(model, path, "model") for model in recipe.sources()}
-    folder = _replaceable(out or Path("models") / path.stem)
-    with staged_folder(folder) as stage:
+    folder = out or Path("models") / path.stem
+    with staged_artifact(folder) as stage:
         merge_same_shape(recipe, artifacts, name=path.stem, out=stage, progress=progress)
     return folder
 
@@ -89,13 +87,3 @@ def _data(file: MergeFile, recipe: Path, data: Path | None) -> Path:
             remedy="give the folder that holds the task's folder: --data DIR, or data = 'DIR' in the file",
         )
     return _found(file.data, recipe, "data")
-
-
-def _replaceable(folder: Path) -> Path:
-    """Refuse to replace a folder that benchkit did not make: it would be lost."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise BenchkitError(
-            f"'{folder}' is not empty and holds no {MANIFEST}, so it would not be replaced",
-            remedy="give another folder: -o DIR",
-        )
-    return folder

@@ -163,3 +163,24 @@ def test_an_output_that_cannot_be_written_is_told_before_measuring(command, pico
     assert ended.code == 2
     assert "is a file" in ended.err
     assert ended.out == ""
+
+
+def test_tune_returns_a_variant_with_its_settings(command, pico_checkpoint: Path, tiny_sst2: Path) -> None:
+    arguments = ("--task", "sst2", "--data", str(tiny_sst2), "--sequence-length", "8", "--max-score-drop", "0.9")
+    ended = command("tune", str(pico_checkpoint), *arguments, "-o", "winner", "-q")
+    assert ended.code in (0, 3), ended.err
+    manifest = json.loads(Path("winner/artifact.json").read_text())
+    assert manifest["notes"]["tuned"]["threads"] == 1
+    assert manifest["precision"] in ("fp32", "dynamic-int8")
+    assert "fastest" in ended.out
+    assert command("profile", "winner", *QUICK).code == 0
+
+
+def test_tune_drops_what_may_lose_the_score(command, pico_checkpoint: Path, tiny_sst2: Path) -> None:
+    """Few examples rule out no loss, however alike the answers are: so nothing but fp32 may win."""
+    ended = command(
+        "tune", str(pico_checkpoint), "--task", "sst2", "--data", str(tiny_sst2), "--sequence-length", "8", "-q"
+    )
+    assert ended.code == 0, ended.err
+    assert "a loss above 0.005 is not ruled out" in ended.out
+    assert ended.out.strip().splitlines()[-1].startswith("fp32 stays")
