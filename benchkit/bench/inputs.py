@@ -6,8 +6,8 @@ from benchkit.runtimes.protocol import Feed
 
 # Ids below 1000 are special or unused tokens in BERT's vocabularies ([CLS] 101, [SEP] 102).
 _FIRST_WORD_ID = 1000
-# What is drawn from when nothing says how large the vocabulary is: a range that every BERT vocabulary has.
-ASSUMED_VOCABULARY = 1000
+# What is drawn from when nothing says how large the vocabulary is: a range that every vocabulary has.
+ASSUMED_VOCABULARY = 100
 
 
 def random_feeds(

@@ -21,6 +21,7 @@ _LATER_SCENARIOS = ("server",)
 
 # Seconds that a worker spends besides its loops: interpreter, imports, session. Seen on two cores of a server.
 _START_S = 0.6
+_ENERGY_S = 2.0
 # Memory is repeatable to about 1 %, so that it needs fewer processes than time does.
 _MEMORY_RUNS = 2
 
@@ -173,6 +174,8 @@ def predicted_s(planned: list[PlannedJob]) -> float:
         if job.kind == "time":
             total_s += schedule.warmup_s + schedule.throughput_s
             total_s += schedule.min_duration_s if job.scenario == "single-stream" else 0
+        elif job.kind == "energy":
+            total_s += schedule.warmup_s + _ENERGY_S
     return total_s
 
 
@@ -202,7 +205,7 @@ def _job(
 ) -> Job:
     return Job(
         kind=kind,
-        model=str(cell.artifact.model_file.resolve()),
+        model=str(cell.artifact.model_file.absolute()),
         runtime=cell.runtime,
         options=cell.options,
         batch_size=cell.batch_size,

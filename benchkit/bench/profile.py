@@ -5,11 +5,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import benchkit
 from benchkit.bench.inputs import ASSUMED_VOCABULARY
 from benchkit.bench.job import Job
 from benchkit.bench.launch import run_in_child
 from benchkit.bench.plan import Matrix, PlannedJob, Spot, check_lengths, interleaved, predicted_s, spots
-from benchkit.bench.record import Outcome, failed_record, profile_record
+from benchkit.bench.record import Outcome, failed_record, noise_of, profile_record
 from benchkit.bench.targets import resolve
 from benchkit.bench.timing import Schedule
 from benchkit.core.artifacts import Artifact
@@ -21,6 +22,7 @@ from benchkit.host.facts import host_facts
 from benchkit.meters.powercap import Powercap
 
 _CELL_TIMEOUT_S = 300.0
+_MANY = 10**6  # Threads: whether a run kept to its own is judged with its cell.
 
 
 def artifacts_for(targets: Sequence[str], matrix: Matrix, progress: Progress = silent) -> dict[str, list[Artifact]]:
@@ -88,19 +90,21 @@ def profile(
     cells, jobs, energy = plan(artifacts, matrix, schedule)
     done = _read_journal(journal)
     outcomes: list[dict[str, list[Outcome]]] = [{"time": [], "memory": [], "energy": []} for _ in cells]
-    failures: dict[int, str] = {}
+    failures: dict[tuple[int, str], str] = {}
+    host = host_facts()
+    made_by = [host.id, host.versions, benchkit.__version__]  # Another wheel measures another thing.
     remaining_s = predicted_s(jobs)
     for number, planned in enumerate(jobs):
         index, run, job = planned
-        if index in failures:
+        if (index, "time") in failures or (index, job.kind) in failures:
             continue
         progress(f"profile {cells[index].label()}, {job.kind} run {run + 1}, {_left(remaining_s)}", number / len(jobs))
-        key = digest([job.as_json(), cells[index].artifact.manifest.id, run, host_facts().id])
+        key = digest([job.as_json(), cells[index].artifact.manifest.id, run, made_by])
         if key not in done:
             try:
                 done[key] = _timed_child(job, cell_timeout_s)
             except MeasurementFailed as error:
-                failures[index] = str(error)
+                failures[index, job.kind] = f"{error}; {error.remedy}"
                 continue
             if journal is not None:
                 append_lines(journal, [{"key": key, "outcome": done[key]}])
@@ -108,9 +112,16 @@ def profile(
         outcomes[index][job.kind].append(done[key])
     progress("profile", 1.0)
     return [
-        failed_record(cell, failures[n], started_at_utc=utc_now(), seed=matrix.seed)
-        if n in failures
-        else profile_record(cell, outcomes[n], energy=energy, seed=matrix.seed, warnings=_warnings(cell))
+        failed_record(cell, failures[n, "time"], started_at_utc=utc_now(), seed=matrix.seed)
+        if (n, "time") in failures
+        else profile_record(
+            cell,
+            outcomes[n],
+            energy=energy,
+            seed=matrix.seed,
+            failed={kind: reason for (index, kind), reason in failures.items() if index == n},
+            warnings=_warnings(cell),
+        )
         for n, cell in enumerate(cells)
     ]
 
@@ -134,16 +145,20 @@ def _warnings(cell: Spot) -> list[str]:
 
 
 def _read_journal(journal: Path | None) -> dict[str, Outcome]:
-    """Read the finished jobs; a last line that an interrupted writer left is skipped: that job runs again."""
+    """Read the finished jobs; what an interrupted writer left half, and runs that were spoiled, are run again."""
     done: dict[str, Outcome] = {}
     if journal is None or not journal.is_file():
         return done
     for line in journal.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
-            done[entry["key"]] = entry["outcome"]
+            key, outcome = entry["key"], entry["outcome"]
         except (ValueError, KeyError, TypeError):
             continue
+        if "snapshots" in outcome and noise_of([outcome], threads=_MANY).verdict == "invalid":
+            done.pop(key, None)
+        else:
+            done[key] = outcome
     return done
 
 

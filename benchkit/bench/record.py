@@ -1,6 +1,7 @@
 """Outcomes of the workers -> one frozen record a cell. Statistics come from `stats`, words from `core`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import benchkit
@@ -30,6 +31,7 @@ def profile_record(
     *,
     energy: NotMeasured | None,
     seed: int,
+    failed: Mapping[str, str] = MappingProxyType({}),
     warnings: Sequence[str] = (),
 ) -> Record:
     """Make the record of one measured cell.
@@ -38,6 +40,7 @@ def profile_record(
         spot: The cell.
         outcomes: Outcomes by pass ("time", "memory", "energy"), in the order taken.
         energy: Why energy was not measured; None when it was.
+        failed: Why a memory or energy pass gave nothing, by pass.
         seed: Seed of the inputs.
         warnings: What a reader of the record has to know.
     """
@@ -57,10 +60,12 @@ def profile_record(
     )
     measurements["load_time"] = measured("load_time", _per_run(o["load_s"] for o in timed))
     measurements["first_call"] = measured("first_call", _per_run(o["first_call_s"] for o in timed))
-    measurements["peak_memory"] = _peak_memory(outcomes["memory"])
+    measurements["peak_memory"] = _gave_nothing(failed, "memory") or _peak_memory(outcomes["memory"])
     size = float(spot.artifact.size_bytes)
     measurements["artifact_size"] = Measured(unit="B", runs=((size,),), statistics=exact_statistics(size))
-    measurements["energy_package"] = energy or _energy(outcomes["energy"], spot.batch_size)
+    measurements["energy_package"] = (
+        energy or _gave_nothing(failed, "energy") or _energy(outcomes["energy"], spot.batch_size)
+    )
     proof = timed[0]["proof"]
     return seal(
         kind="profile",
@@ -110,15 +115,14 @@ def cell_of(spot: Spot, provider: str) -> Cell:
 def noise_of(timed: Sequence[Outcome], *, threads: int) -> Noise:
     """Judge a cell by its timed runs: disturbed, run on other threads than asked, or answering nonsense.
 
-    The median over processes bears one disturbed run in five; more make the cell noisy. Half of the runs
-    spoiled, or anything that was not what was asked, void it.
+    One run in five may be disturbed a little; more, or one that is spoiled, make the cell noisy, since tails are
+    pooled over all runs. Half of the runs spoiled, or anything that was not what was asked, void it.
     """
-    host = host_facts()
     void = _not_what_was_asked(timed, threads)
     if void:
         return Noise(verdict="invalid", reasons=tuple(void))
     judged = [
-        disturbances(Snapshot(**before), Snapshot(**after), cores=host.cores)
+        disturbances(Snapshot(**before), Snapshot(**after))
         for before, after in (outcome["snapshots"] for outcome in timed)
     ]
     invalid = sum(word == "invalid" for word, _ in judged)
@@ -126,7 +130,8 @@ def noise_of(timed: Sequence[Outcome], *, threads: int) -> Noise:
     if 2 * invalid >= len(judged):
         return Noise(verdict="invalid", reasons=tuple(reasons))
     disturbed = sum(word != "clean" for word, _ in judged)
-    return Noise(verdict="noisy" if disturbed > _BEARABLE_SHARE * len(judged) else "clean", reasons=tuple(reasons))
+    noisy = invalid > 0 or disturbed > _BEARABLE_SHARE * len(judged)
+    return Noise(verdict="noisy" if noisy else "clean", reasons=tuple(reasons))
 
 
 def _not_what_was_asked(timed: Sequence[Outcome], threads: int) -> list[str]:
@@ -140,6 +145,13 @@ def _not_what_was_asked(timed: Sequence[Outcome], threads: int) -> list[str]:
     if any(output["constant"] for output in outputs):
         found.append("the model gives the same answer to different inputs")
     return found
+
+
+def _gave_nothing(failed: Mapping[str, str], kind: str) -> NotMeasured | None:
+    if kind not in failed:
+        return None
+    remedy = "see the reason; the quantities of the other passes are complete"
+    return NotMeasured(reason="worker_failed", detail=failed[kind], remedy=remedy)
 
 
 def _per_run(values: Any) -> list[list[float]]:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import pydantic
+
 from benchkit.bench.record import seal
 from benchkit.bench.targets import cache_folder
 from benchkit.core.artifacts import Artifact
@@ -36,12 +38,12 @@ class ScoreSettings(Setting):
         seed: Seed of the bootstrap.
     """
 
-    batch_size: int = 1
-    max_length: int = 128
+    batch_size: pydantic.PositiveInt = 1
+    max_length: int = pydantic.Field(default=128, ge=4)
     split: str = "validation"
     runtime: str = "onnxruntime"
     device: str = "cpu"
-    threads: int = 1
+    threads: pydantic.PositiveInt = 1
     seed: int = 0
 
 

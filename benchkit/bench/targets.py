@@ -12,6 +12,7 @@ from pathlib import Path
 from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.hub import hub_folder, is_hub_id
+from benchkit.core.manifest import PICKLE_FILE
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import ExportRecipe, QuantizeRecipe
 from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
@@ -47,13 +48,15 @@ def resolve(target: str, *, runtime: str, precision: str | None = None, progress
         return _checkpoint(artifact, target, precision)
     if artifact.manifest.kind == "checkpoint":
         artifact = exported(artifact, progress)
-    if precision is None or precision == artifact.manifest.precision:
+    own = artifact.manifest.precision
+    if precision in (None, own) or (precision == "fp32" and own == "unknown"):
         return artifact
-    if artifact.manifest.precision != "fp32":
+    if own not in ("fp32", "unknown"):
         raise BenchkitError(
-            f"'{target}' is {artifact.manifest.precision}, and {precision} is made of fp32",
+            f"'{target}' is {own}, and {precision} is made of fp32",
             remedy="give the fp32 artifact or the checkpoint",
         )
+    assert precision is not None
     return quantized(artifact, precision, progress)
 
 
@@ -91,7 +94,7 @@ def export_to(
     if checkpoint.manifest.kind != "checkpoint":
         raise BenchkitError(f"'{target}' is ONNX already", remedy="give a checkpoint folder, a hub id or arch:PRESET")
     export = EXPORTERS.get("torch")
-    with staged_artifact(out) as staged:
+    with staged_artifact(out, sources=[checkpoint.path]) as staged:
         export(recipe, checkpoint=checkpoint, name=out.name, out=staged, allow_pickle=allow_pickle, progress=progress)
     return load_artifact(out)
 
@@ -102,7 +105,7 @@ def quantize_to(
     """Quantize an ONNX artifact into a folder of the user's."""
     quantize = QUANTIZERS.get(precision)
     source = resolve(target, runtime="onnxruntime", progress=progress)
-    with staged_artifact(out) as staged:
+    with staged_artifact(out, sources=[source.path]) as staged:
         quantize(recipe, source=source, name=out.name, out=staged, progress=progress)
     return load_artifact(out)
 
@@ -112,7 +115,8 @@ def _opened(target: str, progress: Progress, *, allow_pickle: bool = False) -> A
         return _preset(target.removeprefix(_PRESET), progress)
     path = Path(target)
     if not path.exists() and is_hub_id(target) and not target.endswith(".onnx"):
-        path = hub_folder(target, _HUB_FILES, progress=progress)
+        patterns = (*_HUB_FILES, PICKLE_FILE) if allow_pickle else _HUB_FILES
+        path = hub_folder(target, patterns, progress=progress)
     return load_artifact(path, allow_pickle=allow_pickle)
 
 

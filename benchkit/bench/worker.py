@@ -60,17 +60,16 @@ def run_job(job: Job) -> dict[str, Any]:
             outcome["imports_only_bytes"] = imports_only.peak_bytes if imports_only else None
             outcome["peak_bytes"] = peak.peak_bytes if peak else None
         case "time":
-            outcome |= _timed(job, session, inputs)
+            outcome |= _timed(job, session, inputs, call_s=first_call_s)
         case "energy":
-            outcome |= _energy(job, session, inputs)
+            outcome |= _energy(job, session, inputs, call_s=first_call_s)
     return outcome
 
 
-def _timed(job: Job, session: Session, inputs: list[Any]) -> dict[str, Any]:
+def _timed(job: Job, session: Session, inputs: list[Any], *, call_s: float) -> dict[str, Any]:
     warmup_calls = warm_up(session.call, inputs, job.schedule, time.perf_counter_ns)
     before = take_snapshot()
     latency_ns: list[int] = []
-    call_s = 0.01
     if job.scenario == "single-stream":
         latency_ns = time_calls(session.call, inputs, job.schedule, time.perf_counter_ns)
         call_s = sorted(latency_ns)[len(latency_ns) // 2] * 1e-9
@@ -90,7 +89,7 @@ def _timed(job: Job, session: Session, inputs: list[Any]) -> dict[str, Any]:
     }
 
 
-def _energy(job: Job, session: Session, inputs: list[Any]) -> dict[str, Any]:
+def _energy(job: Job, session: Session, inputs: list[Any], *, call_s: float) -> dict[str, Any]:
     meter = Powercap()
     warm_up(session.call, inputs, job.schedule, time.perf_counter_ns)
     mark = meter.start()
@@ -98,7 +97,7 @@ def _energy(job: Job, session: Session, inputs: list[Any]) -> dict[str, Any]:
         session.call,
         inputs,
         _ENERGY_WINDOW_S,
-        call_s=0.01,
+        call_s=call_s,
         clock_ns=time.perf_counter_ns,
         cpu_clock_ns=time.process_time_ns,
     )

@@ -33,7 +33,7 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
     except (BrokenPipeError, SystemExit):  # typer answers a reader that went away by SystemExit.
         # Nobody reads stdout any more; point it elsewhere so that the interpreter's last flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
+        return Exit.NOT_MEASURED  # What was measured did not reach its reader; a gate must not pass on it.
     except Exception:
         traceback.print_exc(file=err)
         print("this is a bug in benchkit; please report it with the lines above", file=err)

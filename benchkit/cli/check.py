@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +21,9 @@ def command(
     ] = None,
     records: Annotated[Path | None, typer.Option("--records", help="Records measured before.")] = None,
     runs: options.RunsOption = 5,
-    format: Annotated[str, typer.Option("--format", help="text, json or markdown.")] = "text",
+    format: Annotated[
+        Literal["text", "json", "markdown"], typer.Option("--format", help="How verdicts are written.")
+    ] = "text",
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
 ) -> Exit:
@@ -52,6 +54,7 @@ def _measured(file: "BudgetFile", targets: list[str], *, runs: int, output: Path
     from benchkit.bench.profile import artifacts_for, profile
     from benchkit.cli.results import keep
     from benchkit.cli.talk import progress_on
+    from benchkit.core.settings import validated
 
     wanted: dict[str, list[Any]] = {}
     for budget in file.budget:
@@ -64,7 +67,8 @@ def _measured(file: "BudgetFile", targets: list[str], *, runs: int, output: Path
             value = getattr(budget.where, key)
             if value is not None and value not in wanted.setdefault(key, []):
                 wanted[key].append(value)
-    matrix = Matrix(**{key: tuple(values) for key, values in wanted.items()}, runs=runs)
+    values = {key: tuple(values) for key, values in wanted.items()} | {"runs": runs}
+    matrix = validated(values, Matrix, where="the budgets' where")
     progress = progress_on(quiet=quiet)
     keep([], output)
     records = profile(artifacts_for(targets, matrix, progress), matrix, progress=progress)
@@ -81,6 +85,4 @@ def _written(rows: list[tuple[str, str, str, str]], format: str) -> str:
 
         lines = ["| verdict | budget | artifact | why |", "|---|---|---|---|"]
         return "\n".join(lines + ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows])
-    if format != "text":
-        raise BenchkitError(f"unknown format '{format}'", remedy="choose text, json or markdown")
     return "\n".join(f"{status:<12} {budget} [{artifact}]: {reason}" for status, budget, artifact, reason in rows)

@@ -1,6 +1,6 @@
 """`benchkit compare A B`: interleaved pairs of fresh processes, a ratio with bounds, a verdict."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ def command(
     quantity: Annotated[str, typer.Option("--quantity", help="latency (its p50) or throughput.")] = "latency",
     margin: Annotated[float, typer.Option("--margin", min=0.001, help="Relative change that counts.")] = 0.05,
     cell_timeout: options.CellTimeoutOption = 300.0,
-    format: options.FormatOption = "text",
+    format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
     seed: options.SeedOption = 0,

@@ -60,9 +60,9 @@ def command(
     keep([], output)
     journal = journal_of(output)
     records = profile(artifacts, matrix, journal=journal, cell_timeout_s=cell_timeout, progress=progress)
-    print_records(records, format)
     keep(records, output)
-    if journal is not None:
+    print_records(records, format)
+    if journal is not None and exit_of_records(records) is Exit.OK:
         journal.unlink(missing_ok=True)
     return exit_of_records(records)
 

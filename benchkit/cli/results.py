@@ -8,7 +8,7 @@ import typer
 
 from benchkit.cli.options import Format
 from benchkit.core.errors import Exit
-from benchkit.core.records import Record
+from benchkit.core.records import NotMeasured, Record
 
 
 def print_records(records: Sequence[Record], format: Format) -> None:
@@ -41,5 +41,9 @@ def journal_of(output: Path | None) -> Path | None:
 
 def exit_of_records(records: Sequence[Record]) -> Exit:
     """Return 4 when a cell's worker failed, so that a script notices; disturbed cells are shown, not failed."""
-    failed = any(record.cell.provider == "none" for record in records)
+    failed = any(
+        isinstance(measurement, NotMeasured) and measurement.reason == "worker_failed"
+        for record in records
+        for measurement in record.measurements.values()
+    )
     return Exit.NOT_MEASURED if failed else Exit.OK

@@ -53,6 +53,6 @@ def command(
         for each in tasks:
             folder = data_for(each, data)
             records.append(score(artifact, each, folder, settings, predictions=beside, progress=progress))
-    print_records(records, format)
     keep(records, output)
+    print_records(records, format)
     return Exit.OK

@@ -14,7 +14,9 @@ def command(
     task: Annotated[str, typer.Option("--task", help="Task that the score is kept on, such as sst2.")],
     data: options.DataOption = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the winner, with its settings.")] = None,
-    max_score_drop: Annotated[float, typer.Option("--max-score-drop", min=0, help="0.005 is half a point.")] = 0.005,
+    max_score_drop: Annotated[
+        float, typer.Option("--max-score-drop", min=0, max=0.99, help="0.005 is half a point.")
+    ] = 0.005,
     precision: Annotated[str, typer.Option("--precision", help="Tried beside fp32; a comma list.")] = "dynamic-int8",
     runtime: options.RuntimeOption = "onnxruntime",
     threads: options.ThreadsOption = "1",

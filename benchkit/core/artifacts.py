@@ -6,9 +6,11 @@ is `manifest`'s; what is inside the weights is left to the wings; what a task's 
 
 import contextlib
 import json
+import mmap
+import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +30,8 @@ from benchkit.core.manifest import (
 )
 from benchkit.core.records import ArtifactFacts
 from benchkit.core.store import file_sha256, staged_folder
+
+_INT8_OPERATORS = (b"MatMulInteger", b"DynamicQuantizeLinear", b"QLinearMatMul", b"DequantizeLinear", b"QAttention")
 
 
 class Artifact(Fact):
@@ -92,17 +96,28 @@ def copy_companions(source: Path, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def staged_artifact(folder: Path) -> Iterator[Path]:
+def staged_artifact(folder: Path, *, sources: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a folder to fill with an artifact; it replaces an artifact at `folder`, and nothing else.
 
+    Args:
+        folder: Where the artifact is to be.
+        sources: Folders that it is made from, which it must not replace.
+
     Raises:
-        BenchkitError: `folder` holds something that benchkit did not make: it would be lost.
+        BenchkitError: `folder` is one of the sources, a file or a mount point, or holds something that
+            benchkit did not make: it would be lost.
     """
+    folder = folder.absolute()
+    if folder.is_file() or os.path.ismount(folder):
+        what = "a file" if folder.is_file() else "a mount point, which no folder can take the place of"
+        raise BenchkitError(f"'{folder}' is {what}", remedy="give a folder inside of it or beside it: -o DIR")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
         raise BenchkitError(
             f"'{folder}' is not empty and holds no {MANIFEST}, so it is not replaced",
             remedy="give another folder: -o DIR",
         )
+    if any(source.resolve() == folder.resolve() for source in sources):
+        raise BenchkitError(f"'{folder}' is what it is made from", remedy="give another folder: -o DIR")
     with staged_folder(folder) as out:
         yield out
 
@@ -125,24 +140,17 @@ def load_artifact(path: Path, *, allow_pickle: bool = False) -> Artifact:
         return _bare_onnx(path)
     if (path / MANIFEST).is_file():
         artifact = Artifact(path=path, manifest=read_manifest(path / MANIFEST))
-        _check_model_file(artifact)
+        _check_files(artifact)
         return artifact
     pickled = allow_pickle and not (path / ONNX_FILE).is_file() and not (path / WEIGHTS_FILE).is_file()
     kind = "checkpoint" if pickled and (path / PICKLE_FILE).is_file() else _foreign_kind(path)
     weights = PICKLE_FILE if pickled else WEIGHTS_FILE
     names = [path / (ONNX_FILE if kind == "onnx" else weights)]
     if kind == "onnx":
-        names += _external_data(path)
-    files = {name.name: FileFacts(sha256=file_sha256(name), size_bytes=name.stat().st_size) for name in names}
-    manifest = Manifest(
-        kind=kind,
-        name=path.resolve().name,
-        id=id_of(files),
-        candidate=path.resolve().name,
-        files=files,
-        precision="fp32",
-    )
-    return Artifact(path=path, manifest=manifest, foreign=True)
+        names += _external_data(names[0])
+    # What is said beside the weights decides the answers too: a corrected tokenizer is another artifact.
+    names += [path / name for name in ("config.json", *TOKENIZER_FILES) if (path / name).is_file()]
+    return _foreign(path, kind, names)
 
 
 def check_safetensors(path: Path) -> None:
@@ -173,20 +181,21 @@ def check_safetensors(path: Path) -> None:
 
 
 def _is_weights(name: str) -> bool:
-    return name.endswith((".onnx", ".safetensors", ".onnx.data", ".onnx_data", ".data")) or name == PICKLE_FILE
+    return name.endswith((".onnx", ".safetensors", ".data", "_data", ".bin"))
 
 
-def _check_model_file(artifact: Artifact) -> None:
-    path = artifact.model_file
-    facts = artifact.manifest.files.get(path.name)
-    if facts is None or not path.is_file():
-        raise BenchkitError(f"'{artifact.path}' has no {path.name}", remedy="make the artifact again")
-    # The digest is checked too: a record must not carry the id of an artifact that was changed since.
-    if path.stat().st_size != facts.size_bytes or file_sha256(path) != facts.sha256:
-        raise BenchkitError(
-            f"'{path}' is not the file that artifact.json describes: it was changed or truncated",
-            remedy="make the artifact again, or delete artifact.json to measure it as a foreign artifact",
-        )
+def _check_files(artifact: Artifact) -> None:
+    """Hold every file against its digest: a record must not carry the id of an artifact that was changed since."""
+    facts_by_name = dict(artifact.manifest.files)
+    if artifact.model_file.name not in facts_by_name:
+        raise BenchkitError(f"'{artifact.path}' has no {artifact.model_file.name}", remedy="make the artifact again")
+    for name, facts in facts_by_name.items():
+        path = artifact.path / name
+        if not path.is_file() or path.stat().st_size != facts.size_bytes or file_sha256(path) != facts.sha256:
+            raise BenchkitError(
+                f"'{path}' is not the file that artifact.json describes: it was changed, truncated or deleted",
+                remedy="make the artifact again, or delete artifact.json to take it as a foreign artifact",
+            )
 
 
 def _bare_onnx(path: Path) -> Artifact:
@@ -195,9 +204,30 @@ def _bare_onnx(path: Path) -> Artifact:
             f"'{path}' is no .onnx file and no folder",
             remedy="give an artifact folder, a .onnx file or a checkpoint folder",
         )
-    files = {path.name: FileFacts(sha256=file_sha256(path), size_bytes=path.stat().st_size)}
-    manifest = Manifest(kind="onnx", name=path.stem, id=id_of(files), candidate=path.stem, files=files)
+    return _foreign(path, "onnx", [path, *_external_data(path)])
+
+
+def _foreign(path: Path, kind: Literal["checkpoint", "onnx"], names: list[Path]) -> Artifact:
+    """Derive what can be derived of an artifact that says nothing of itself."""
+    files = {name.name: FileFacts(sha256=file_sha256(name), size_bytes=name.stat().st_size) for name in names}
+    name = _hub_name(path) or path.absolute().name.removesuffix(".onnx")
+    precision = _precision_in(names[0]) if kind == "onnx" else "fp32"
+    manifest = Manifest(kind=kind, name=name, id=id_of(files), candidate=name, files=files, precision=precision)
     return Artifact(path=path, manifest=manifest, foreign=True)
+
+
+def _hub_name(path: Path) -> str | None:
+    """Return the model's name of a folder in the hub's cache, whose own name is a commit."""
+    repository = path.parent.parent.name
+    return repository.split("--")[-1] if path.parent.name == "snapshots" and "--" in repository else None
+
+
+def _precision_in(graph: Path) -> str:
+    """Tell int8 from the names of operators in the file; "unknown" where nothing tells, since this parses no graph."""
+    if graph.stat().st_size == 0:
+        return "unknown"
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return "int8" if any(content.find(operator) >= 0 for operator in _INT8_OPERATORS) else "unknown"
 
 
 def _foreign_kind(folder: Path) -> Literal["checkpoint", "onnx"]:
@@ -223,5 +253,7 @@ def _foreign_kind(folder: Path) -> Literal["checkpoint", "onnx"]:
     )
 
 
-def _external_data(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name.endswith((".onnx_data", ".onnx.data", ".data")))
+def _external_data(graph: Path) -> list[Path]:
+    """Return the data files that exporters write beside a graph: torch, onnx and optimum name them so."""
+    names = (f"{graph.name}.data", f"{graph.name}_data", f"{graph.stem}.data", f"{graph.stem}.bin", "weights.data")
+    return [graph.with_name(name) for name in names if graph.with_name(name).is_file()]

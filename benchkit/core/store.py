@@ -73,6 +73,8 @@ def explained_writes(path: Path) -> Iterator[None]:
     try:
         with explained_full_disk(path):
             yield
+    except IsADirectoryError as error:
+        raise BenchkitError(f"'{path}' is a folder, and a file is to be written", remedy="name a file in it") from error
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         if isinstance(error, PermissionError):
             raise _not_writable(path, error) from error
@@ -125,6 +127,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
     An interrupted or failed block leaves `folder` as it was.
     """
+    folder = folder.absolute()
     beside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
     with explained_writes(folder):
@@ -135,7 +138,12 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         with explained_writes(folder):
             if folder.exists():
                 folder.rename(old)
-            beside.rename(folder)
+            try:
+                beside.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -76,9 +76,15 @@ def _processor() -> tuple[str, tuple[str, ...]]:
     for line in text.splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
-    model = fields.get("model name") or fields.get("Model") or platform.processor() or "unknown"
+    model = fields.get("model name") or fields.get("Model") or _arm_model(fields) or platform.processor() or "unknown"
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return model, tuple(flag for flag in _TELLING_FLAGS if flag in flags)
+
+
+def _arm_model(fields: dict[str, str]) -> str:
+    """Name an ARM core by its numbers: ARM servers have no model name, and two kinds must not look like one."""
+    keys = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
+    return " ".join(f"{key.removeprefix('CPU ')} {fields[key]}" for key in keys if key in fields)
 
 
 def _os_name() -> str:

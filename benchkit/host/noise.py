@@ -14,6 +14,8 @@ _NOISY_SHARE = 0.05
 _INVALID_SHARE = 0.25
 # A worker that waited for a core more than this share of its wall time was not alone.
 _RUN_DELAY_SHARE = 0.02
+# The kernel counts CPU time in ticks of 10 ms: three of them may be missing or too many without a meaning.
+_TICKS_S = 0.03
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +63,12 @@ def take_snapshot(proc: Path = Path("/proc")) -> Snapshot:
     )
 
 
-def disturbances(before: Snapshot, after: Snapshot, *, cores: int) -> tuple[str, tuple[str, ...]]:
+def disturbances(before: Snapshot, after: Snapshot) -> tuple[str, tuple[str, ...]]:
     """Judge what happened between two snapshots.
 
     Args:
         before: Taken when the timed part began.
         after: Taken when it ended.
-        cores: Logical cores of the machine.
 
     Returns:
         "clean", "noisy" or "invalid", and the reasons in words.
@@ -81,8 +82,7 @@ def disturbances(before: Snapshot, after: Snapshot, *, cores: int) -> tuple[str,
             found.append(("invalid" if share > _INVALID_SHARE else "noisy", f"{what} {share:.0%} of a core"))
 
     if before.busy_s is not None and after.busy_s is not None:
-        # The kernel counts in ticks of 10 ms on every core: so much may be missing without a meaning.
-        foreign_s = (after.busy_s - before.busy_s) - own_s - 0.01 * (cores + 1)
+        foreign_s = (after.busy_s - before.busy_s) - own_s - _TICKS_S
         weigh(foreign_s / wall_s, "other processes used")
     if before.steal_s is not None and after.steal_s is not None:
         weigh((after.steal_s - before.steal_s) / wall_s, "the hypervisor took")

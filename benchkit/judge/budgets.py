@@ -13,6 +13,7 @@ from benchkit.core.errors import Exit, worst_exit
 from benchkit.core.frozen import Setting
 from benchkit.core.quantities import UNIT_SUFFIXES, format_value, quantity_named
 from benchkit.core.records import Measured, NotMeasured, Record, Statistic
+from benchkit.stats.summaries import MIN_RUNS
 
 
 class Status(enum.StrEnum):
@@ -175,6 +176,9 @@ def _status(budget: Budget, record: Record) -> tuple[Status, str]:
         return Status.MISSING, f"no statistic '{budget.statistic}'; there are {', '.join(measurement.statistics)}"
     if record.noise.verdict != "clean":
         return Status.INCONCLUSIVE, f"the machine was {record.noise.verdict}: {'; '.join(record.noise.reasons[:2])}"
+    runs = len(measurement.runs)
+    if not quantity_named(budget.quantity).exact and budget.statistic != "max" and runs < MIN_RUNS:
+        return Status.INCONCLUSIVE, f"{MIN_RUNS} fresh processes are needed for a verdict, and these are {runs}"
     return _against_limit(budget, figure)
 
 

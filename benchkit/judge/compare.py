@@ -28,6 +28,7 @@ class Verdict(enum.StrEnum):
 
     FASTER = "faster"
     EQUAL = "equal"
+    NOT_SLOWER = "not slower"
     SLOWER = "slower"
     INCONCLUSIVE = "inconclusive"
 
@@ -156,7 +157,7 @@ def _verdict(low: float, high: float, margin: float) -> tuple[Verdict, str]:
         (high < -limit, Verdict.FASTER, f"better by more than the margin of {margin:.0%}"),
         (low >= -limit and high <= limit, Verdict.EQUAL, f"equal within the margin of {margin:.0%}"),
         (high < 0, Verdict.FASTER, f"better, and the near bound lies within the margin of {margin:.0%}"),
-        (high <= limit, Verdict.EQUAL, f"not worse by the margin of {margin:.0%}"),
+        (high <= limit, Verdict.NOT_SLOWER, f"not worse by the margin of {margin:.0%}; faster is not ruled out"),
     )
     undecided = (Verdict.INCONCLUSIVE, f"the bounds reach across the margin of {margin:.0%}")
     return next(((verdict, reason) for holds, verdict, reason in rules if holds), undecided)

@@ -109,5 +109,5 @@ def _extra(packages: tuple[str, ...]) -> str:
 def _noise(watch_s: float) -> dict[str, str]:
     before = take_snapshot()
     time.sleep(watch_s)  # Asleep on purpose: what runs now is not ours.
-    verdict, reasons = disturbances(before, take_snapshot(), cores=host_facts().cores)
+    verdict, reasons = disturbances(before, take_snapshot())
     return {f"last {watch_s:g} s": "; ".join([verdict, *reasons])}

@@ -16,7 +16,7 @@ from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.progress import Progress, silent
 from benchkit.core.quantities import quantity_named
-from benchkit.core.records import Measured, Noise, Record, Statistic
+from benchkit.core.records import Measured, Measurement, Noise, Record, Statistic
 from benchkit.core.store import utc_now
 from benchkit.host.facts import host_facts
 from benchkit.judge.compare import LOOKS, MARGIN, Comparison, Triple, compare, compare_triples
@@ -33,7 +33,7 @@ class Compared(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The word: faster, equal, slower or inconclusive."""
+        """The word: faster, equal, not slower, slower or inconclusive."""
         return str(self.comparison.verdict)
 
 
@@ -109,7 +109,7 @@ def compare_artifacts(
         started_at_utc=started_at_utc,
         elapsed_s=round(time.perf_counter() - begin_s, 3),
         seed=matrix.seed,
-        measurements={quantity: _measurement(quantity, comparison)},
+        measurements=_measurements(quantity, comparison),
         noise=noise,
         warnings=(f"{comparison.verdict}: {comparison.reason}",),
     )
@@ -137,14 +137,18 @@ def _joint_noise(outcomes: dict[str, list[Outcome]], threads: int) -> Noise:
     return noise_of([outcome for arm in _ARMS for outcome in outcomes[arm]], threads=threads)
 
 
-def _measurement(quantity: str, comparison: Comparison) -> Measured:
+def _measurements(quantity: str, comparison: Comparison) -> dict[str, Measurement]:
+    """Keep the raw statistics of every triple (A, B, A') in their unit, and the ratios apart from them."""
     ratio, control = comparison.ratio, comparison.control
     n = comparison.pairs
-    return Measured(
-        unit=quantity_named(quantity).unit,
-        runs=tuple(tuple(float(f"{value:.9g}") for value in triple) for triple in comparison.triples),
-        statistics={
-            "ratio": Statistic(value=ratio.estimate, low=ratio.low, high=ratio.high, n=n),
-            "control_ratio": Statistic(value=control.estimate, low=control.low, high=control.high, n=n),
-        },
-    )
+    runs = tuple(tuple(float(f"{value:.9g}") for value in triple) for triple in comparison.triples)
+    return {
+        quantity: Measured(unit=quantity_named(quantity).unit, runs=runs, statistics={}),
+        f"{quantity}_ratio": Measured(
+            unit="ratio",
+            statistics={
+                "ratio": Statistic(value=ratio.estimate, low=ratio.low, high=ratio.high, n=n),
+                "control_ratio": Statistic(value=control.estimate, low=control.low, high=control.high, n=n),
+            },
+        ),
+    }

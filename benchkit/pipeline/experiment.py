@@ -64,10 +64,10 @@ class EncoderSettings(Setting):
 class TaskOverrides(Setting):
     """Hyperparameters that differ for one task; what is not given stays."""
 
-    epochs: float | None = None
-    learning_rate: float | None = None
+    epochs: pydantic.PositiveFloat | None = None
+    learning_rate: pydantic.PositiveFloat | None = None
     batch_size: pydantic.PositiveInt | None = None
-    max_length: pydantic.PositiveInt | None = None
+    max_length: int | None = pydantic.Field(default=None, ge=4)
     max_examples: pydantic.PositiveInt | None = None
 
 
@@ -221,6 +221,8 @@ def _set(value: dict[str, Any], override: str) -> None:
     *tables, last = key.split(".")
     for table in tables:
         value = value.setdefault(table, {})
+        if not isinstance(value, dict):
+            raise BenchkitError(f"--set '{override}': '{table}' is no table", remedy="edit the file for keys of a list")
     value[last] = parsed
 
 

@@ -1,15 +1,20 @@
 """Experiment -> steps, in an order in which each finds its inputs made. Running them is left to `run`."""
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchkit.core.artifacts import Artifact, load_artifact
+from benchkit.core.manifest import TOKENIZER_FILES
 from benchkit.core.progress import Progress
 from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
+from benchkit.core.store import file_sha256
 from benchkit.pipeline.experiment import EncoderSettings, Experiment
 from benchkit.pipeline.steps import Step
 from benchkit.tasks.table import Task, task_named
+
+_PACKAGE = "pypi:"
 
 
 def steps_of(experiment: Experiment, data: Path, data_sha256: Mapping[str, str]) -> list[Step]:
@@ -91,9 +96,9 @@ def _fetched_encoder(step_name: str, settings: EncoderSettings) -> Step:
         )
 
     resolved = settings.model_dump(mode="json", exclude_none=True)
-    path = Path(source)
-    if path.exists():  # Its name stays when what is in it changes.
-        resolved["content"] = load_artifact(path, allow_pickle=settings.allow_pickle).manifest.id
+    # A source's name stays when what is in it changes.
+    resolved["content"] = _content(source, allow_pickle=settings.allow_pickle)
+    resolved["tokenizer_content"] = _tokenizer_content(settings.tokenizer)
     return Step(name=step_name, kind="encoder", settings=resolved, inputs=(), make=make)
 
 
@@ -109,6 +114,29 @@ class _TaskScope(NamedTuple):
         """Return what determines the steps that read the data."""
         splits = self.experiment.splits.model_dump()
         return {"task": self.task.name, "data": self.data_sha256, "splits": splits}
+
+
+def _content(source: str, *, allow_pickle: bool) -> str | None:
+    if source.startswith(_PACKAGE):
+        return _package_version(source.removeprefix(_PACKAGE))
+    path = Path(source).expanduser()
+    return load_artifact(path, allow_pickle=allow_pickle).manifest.id if path.exists() else None
+
+
+def _tokenizer_content(source: str | None) -> Any:
+    if source is None:
+        return None
+    if source.startswith(_PACKAGE):
+        return _package_version(source.removeprefix(_PACKAGE))
+    paths = [Path(source).expanduser() / name for name in TOKENIZER_FILES]
+    return [file_sha256(path) for path in paths if path.is_file()]
+
+
+def _package_version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None  # The step itself says how to install it.
 
 
 def _candidate_steps(scope: _TaskScope) -> list[Step]:

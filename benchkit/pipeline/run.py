@@ -151,6 +151,11 @@ def _data_folder(experiment: Experiment, data: Path | None, workshop: Workshop, 
     toy, folder = experiment.toy_data, workshop.folder / "data"
     key = digest({"toy": toy.model_dump()} if toy is not None else {"hub": sorted(experiment.tasks)})
     if workshop.recall("data", key) is None or not folder.is_dir():
+        if folder.is_dir() and not workshop.is_kept("data"):
+            raise BenchkitError(
+                f"'{folder}' was not made by this experiment, so it is not replaced",
+                remedy=f"--data {folder}, or move it",
+            )
         with staged_folder(folder) as out:
             if toy is not None:
                 progress("make the toy tasks")
@@ -205,7 +210,16 @@ def _scored(
 ) -> Record:
     settings, name = experiment.score, artifact.manifest.name
     examples = read_split(task, settings.split, data)
-    key = digest([artifact.manifest.id, task.name, settings.model_dump(), examples.sha256, host_facts().id])
+    key = digest(
+        [
+            artifact.manifest.id,
+            task.name,
+            settings.model_dump(),
+            examples.sha256,
+            host_facts().id,
+            host_facts().versions,
+        ]
+    )
     kept = workshop.recall(f"score-{name}", key)
     if kept is not None and all((out / file).is_file() for file in kept["files"]):
         return Record.model_validate(kept)

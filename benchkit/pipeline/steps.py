@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchkit.core.artifacts import Artifact, load_artifact
+from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.progress import Progress
-from benchkit.core.store import digest, staged_folder, write_text
+from benchkit.core.store import digest, write_text
 
 # Raised when a step's code changes what it makes of the same settings, so that old results are made again.
 STEP_VERSION = 1
+_STEP_NOTE = ".step.json"
 
 Make = Callable[[Path, Mapping[str, Artifact], Progress], None]
 
@@ -55,34 +56,42 @@ class Workshop:
 
     def clear_remains(self) -> None:
         """Delete what an interrupted run left half-written; call it under the lock."""
+        for path in self.folder.glob(".*.old"):
+            place = path.with_name(path.name.removeprefix(".").rsplit(".", 2)[0])
+            if not place.exists():  # Killed between the two renames: what was there before is put back.
+                path.rename(place)
         for pattern in (".*.partial", ".*.old"):
             for path in self.folder.glob(pattern):
                 shutil.rmtree(path, ignore_errors=True)
 
     def finished(self, step: Step, made: Mapping[str, Artifact]) -> Artifact | None:
         """Return the step's artifact when it was made before from the same inputs and is unchanged."""
-        note = self._read_note(step.name)
+        note = _read_note(self.folder / step.name / _STEP_NOTE)
         if note is None or note.get("key") != step.key(made):
             return None
         try:
             artifact = load_artifact(self.folder / step.name)
         except BenchkitError:
             return None  # Deleted or damaged since: it is made again.
-        return artifact if artifact.manifest.id == note.get("artifact_id") else None
+        return artifact
 
     def make(self, step: Step, made: Mapping[str, Artifact], progress: Progress) -> Artifact:
         """Make the step's artifact, in place of what was there before."""
-        with staged_folder(self.folder / step.name) as out:
+        with staged_artifact(self.folder / step.name) as out:
             step.make(out, made, progress)
-        artifact = load_artifact(self.folder / step.name)
-        note = {"key": step.key(made), "artifact_id": artifact.manifest.id, "kind": step.kind}
-        write_text(self._note_path(step.name), json.dumps(note, indent=2, sort_keys=True) + "\n")
-        return artifact
+            # In the folder itself, so that one rename makes both the artifact and the note of what it is.
+            note = {"key": step.key(made), "kind": step.kind}
+            (out / _STEP_NOTE).write_text(json.dumps(note, sort_keys=True) + "\n", encoding="utf-8")
+        return load_artifact(self.folder / step.name)
 
     def recall(self, name: str, key: str) -> dict[str, Any] | None:
         """Return what was kept under a name, if it was kept under the same key."""
-        note = self._read_note(name)
+        note = _read_note(self._note_path(name))
         return note.get("value") if note is not None and note.get("key") == key else None
+
+    def is_kept(self, name: str) -> bool:
+        """Tell whether something was ever kept under a name."""
+        return self._note_path(name).is_file()
 
     def keep(self, name: str, key: str, value: dict[str, Any]) -> None:
         """Keep a finished result that is no folder, such as a score record."""
@@ -91,9 +100,10 @@ class Workshop:
     def _note_path(self, name: str) -> Path:
         return self.folder / ".steps" / f"{name}.json"
 
-    def _read_note(self, name: str) -> dict[str, Any] | None:
-        try:
-            note = json.loads(self._note_path(name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return note if isinstance(note, dict) else None
+
+def _read_note(path: Path) -> dict[str, Any] | None:
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None

@@ -18,6 +18,7 @@ from benchkit.bench.profile import profile
 from benchkit.bench.score import ScoreSettings, score_examples
 from benchkit.bench.targets import resolve
 from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
+from benchkit.core.errors import BenchkitError, MeasurementFailed
 from benchkit.core.frozen import Setting
 from benchkit.core.manifest import MANIFEST, read_json, write_manifest
 from benchkit.core.progress import Progress, silent
@@ -116,6 +117,10 @@ def tune(
     Raises:
         BenchkitError: The target has no tokenizer or head, or its data cannot be read.
     """
+    for runtime in settings.runtimes:
+        settings.matrix(runtime).check_names()
+    if "torch" in settings.runtimes:
+        raise BenchkitError("tune tries ONNX runtimes, and torch is none", remedy="--runtime onnxruntime,openvino")
     precisions = tuple(dict.fromkeys(("fp32", *settings.precisions)))
     artifacts = {p: resolve(target, runtime="onnxruntime", precision=p, progress=progress) for p in precisions}
     validation = carve(read_split(task, "train", data), settings.splits).validation
@@ -127,6 +132,8 @@ def tune(
         for record in profile({runtime: list(kept.values())}, settings.matrix(runtime), progress=progress)
     ]
     best = min(records, key=_p50)
+    if not np.isfinite(_p50(best)):
+        raise MeasurementFailed("no variant gave a median latency", remedy="profile the target to see why")
     tried = [_tried(record, best) for record in records]
     tried += [Tried(p, "-", 0, None, reason) for p, reason in lost.items()]
     winner = kept[best.artifact.precision]

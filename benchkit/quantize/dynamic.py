@@ -98,7 +98,8 @@ def _check_source(source: Artifact) -> None:
             f"'{source.path}' is a checkpoint, and only ONNX artifacts are quantized",
             remedy=f"export it first: benchkit export '{source.path}' -o DIR",
         )
-    if source.manifest.precision != "fp32":
+    # A foreign graph does not say; whether it holds quantized operators is looked up in the graph itself.
+    if source.manifest.precision not in ("fp32", "unknown"):
         raise BenchkitError(
             f"'{source.path}' is quantized already: {source.manifest.precision}",
             remedy="quantize the fp32 artifact it was made from",

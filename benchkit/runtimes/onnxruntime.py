@@ -119,12 +119,19 @@ class OnnxRuntimeSession:
 def _checked_provider(options: SessionOptions) -> str:
     if options.device not in PROVIDER_BY_DEVICE:
         raise unknown_name("device", options.device, PROVIDER_BY_DEVICE)
-    provider = options.provider or PROVIDER_BY_DEVICE[options.device]
+    own = PROVIDER_BY_DEVICE[options.device]
+    provider = options.provider or own
     available = onnxruntime.get_available_providers()
-    if provider in available:
-        return provider
     if provider not in onnxruntime.get_all_providers():
         raise unknown_name("provider", provider, onnxruntime.get_all_providers())
+    if provider != own:
+        # Any other provider falls back to the CPU node by node, and a label would hide it.
+        raise BenchkitError(
+            f"provider '{provider}' is not what device '{options.device}' runs on here, which is {own}",
+            remedy=f"leave --provider out, or say --device for one of {', '.join(PROVIDER_BY_DEVICE.values())}",
+        )
+    if provider in available:
+        return provider
     raise EnvironmentLacks(
         f"asked for {provider}, and this onnxruntime has {', '.join(available)}",
         remedy="pip install 'benchkit[gpu]' in place of the CPU build, or say --device cpu",

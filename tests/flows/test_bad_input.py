@@ -167,6 +167,30 @@ def test_a_read_only_output_folder(command, pico_onnx: Path, monkeypatch: pytest
     says(ended, 4, "cannot write to", "Permission denied")
 
 
+def test_what_an_artifact_is_made_from_is_not_replaced(command, pico_onnx: Path, tmp_path: Path) -> None:
+    shutil.copytree(pico_onnx, tmp_path / "model")
+    says(command("quantize", "model", "-o", "model", "-q"), 2, "is what it is made from")
+    (tmp_path / "precious.onnx").write_text("mine")
+    says(command("quantize", "model", "-o", "precious.onnx", "-q"), 2, "is a file")
+    assert (tmp_path / "precious.onnx").read_text() == "mine"
+    assert (tmp_path / "model" / "model.onnx").read_bytes() == (pico_onnx / "model.onnx").read_bytes()
+
+
+def test_a_provider_that_is_not_the_devices_own(command, pico_onnx: Path) -> None:
+    arguments = ("--provider", "CPUExecutionProvider", "--device", "cuda")
+    says(command("profile", str(pico_onnx), *QUICK, *arguments), 2, "is not what device 'cuda' runs on")
+
+
+def test_overrides_and_budgets_that_make_no_sense(command, pico_onnx: Path, tmp_path: Path) -> None:
+    demo = str(Path(__file__).resolve().parents[2] / "models" / "demo.toml")
+    says(command("run", demo, "--dry-run", "--set", "sweep.batch_size=[1]"), 2, "is no table")
+    says(command("run", demo, "--dry-run", "--set", "score.batch_size=0"), 2, "greater than 0")
+    limit = 'quantity = "latency"\nstatistic = "p50"\nat_most_s = 1'
+    (tmp_path / "b.toml").write_text(f'[[budget]]\nname = "b"\nwhere = {{ sequence_length = 1 }}\n{limit}\n')
+    says(command("check", str(pico_onnx), "--budgets", "b.toml", "-q"), 2, "at least 2")
+    says(command("profile", str(pico_onnx), *QUICK, "--output", str(tmp_path)), 2, "is a folder")
+
+
 def test_a_folder_of_the_users_is_not_replaced(command, checkpoint: Path) -> None:
     precious = Path("thesis")
     precious.mkdir()

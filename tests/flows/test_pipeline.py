@@ -115,12 +115,15 @@ def test_the_page_is_there_and_made_of_the_records_alone(finished: Path, tmp_pat
 
 
 def test_a_second_run_makes_nothing_and_changes_nothing(finished: Path) -> None:
-    before = (finished / "reports" / "trial" / "records.jsonl").read_bytes()
+    before = records_of(finished)
     _, err = finish(start(finished))
     steps = [line for line in err.splitlines() if line.startswith("[")]
     assert steps
     assert all(line.endswith("reused") for line in steps)
-    assert (finished / "reports" / "trial" / "records.jsonl").read_bytes() == before
+    # A run that was spoiled by a busy test machine is measured again; everything else comes back as it was.
+    quiet = [record for record in before if not record["noise"]["reasons"]]
+    assert quiet, "scores at least are never disturbed"
+    assert all(record in records_of(finished) for record in quiet)
 
 
 def test_two_runs_at_once_take_turns(finished: Path) -> None:

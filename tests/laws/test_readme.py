@@ -52,7 +52,8 @@ def test_the_budget_file_is_valid(tmp_path: Path) -> None:
 
 def test_the_extras_that_are_named_exist() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(re.findall(r"benchkit\[(\w+)\]", README)) <= set(extras)
+    named = set(re.findall(r"'\.\[(\w+)\]'", README))
+    assert {"cpu", "gpu", "train"} <= named <= set(extras)
 
 
 def test_every_architecture_that_is_named_exists() -> None:

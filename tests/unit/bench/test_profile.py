@@ -97,7 +97,7 @@ def test_cuda_where_there_is_none_is_an_error(pico_onnx: Path) -> None:
 
 
 def test_a_bare_file_is_measured_and_its_assumption_said(pico_onnx: Path, tmp_path: Path) -> None:
-    """No config.json: ids below 1,000 are drawn, and this vocabulary has fewer words: the worker's error is told."""
+    """No config.json: ids below 100 are drawn, and this vocabulary has fewer words: the worker's error is told."""
     path = tmp_path / "bare.onnx"
     path.write_bytes((pico_onnx / "model.onnx").read_bytes())
     [record] = profile(artifacts_for([str(path)], SMALL), SMALL, schedule=QUICK)

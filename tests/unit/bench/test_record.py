@@ -64,6 +64,20 @@ def test_one_disturbed_run_of_five_is_borne_and_two_are_not(spot, outcomes, make
     assert record_of(spot, outcomes).noise.verdict == "invalid"
 
 
+def test_one_spoiled_run_makes_the_cell_noisy(spot, outcomes, make_timed) -> None:
+    """Tails are pooled over all runs: one run beside a hog would set p95 and p99."""
+    before, after = outcomes["time"][0]["snapshots"]
+    outcomes["time"][0] = make_timed(snapshots=[before, after | {"busy_s": 2.0}])
+    assert record_of(spot, outcomes).noise.verdict == "noisy"
+
+
+def test_a_failed_memory_pass_leaves_the_latency(spot, outcomes) -> None:
+    outcomes["memory"] = []
+    record = profile_record(spot, outcomes, energy=NO_ENERGY, seed=0, failed={"memory": "killed by SIGKILL"})
+    assert record.statistic("latency", "p50").value == pytest.approx(0.01)
+    assert record.measurements["peak_memory"].detail == "killed by SIGKILL"
+
+
 def test_no_high_water_mark_is_not_zero(spot, outcomes, make_memory) -> None:
     outcomes["memory"] = [make_memory(None)]
     assert record_of(spot, outcomes).measurements["peak_memory"].reason == "no_high_water_mark"

@@ -14,7 +14,7 @@ def after(**changes: float) -> Snapshot:
 
 
 def test_a_worker_that_was_alone_is_clean() -> None:
-    assert disturbances(START, after(), cores=2) == ("clean", ())
+    assert disturbances(START, after()) == ("clean", ())
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_worker_that_was_alone_is_clean() -> None:
     ],
 )
 def test_what_gave_it_away_is_named(changes: dict[str, float], verdict: str, named: str) -> None:
-    word, reasons = disturbances(START, after(**changes), cores=2)
+    word, reasons = disturbances(START, after(**changes))
     assert word == verdict
     assert named in reasons[0]
 
@@ -36,12 +36,12 @@ def test_what_gave_it_away_is_named(changes: dict[str, float], verdict: str, nam
 def test_ticks_of_the_kernels_clock_are_no_load() -> None:
     """0.1 s of wall time: one tick of 10 ms on each core means nothing."""
     short = after(wall_s=0.1, own_cpu_s=0.1, busy_s=0.12)
-    assert disturbances(START, short, cores=2)[0] == "clean"
+    assert disturbances(START, short)[0] == "clean"
 
 
 def test_counters_that_are_not_there_judge_nothing() -> None:
     bare = Snapshot(wall_s=0.0, own_cpu_s=0.0)
-    assert disturbances(bare, Snapshot(wall_s=1.0, own_cpu_s=1.0), cores=2) == ("clean", ())
+    assert disturbances(bare, Snapshot(wall_s=1.0, own_cpu_s=1.0)) == ("clean", ())
 
 
 def test_a_system_without_proc(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from benchkit.core.settings import load_toml
 from benchkit.judge.budgets import BudgetFile, exit_of, judge
 
 
-def record(*, low: float | None, value: float | None, high: float | None, noise: str = "clean") -> Record:
+def record(
+    *, low: float | None, value: float | None, high: float | None, noise: str = "clean", processes: int = 5
+) -> Record:
+    runs = [[0.01]] * processes
     figure = {"value": value, "low": low, "high": high, "n": 100, "reason": None if value else "p95 needs 59"}
     return Record.model_validate(
         {
@@ -24,10 +27,11 @@ def record(*, low: float | None, value: float | None, high: float | None, noise:
             "seed": 0,
             "benchkit_version": "0",
             "measurements": {
-                "latency": {"status": "measured", "unit": "s", "statistics": {"p95": figure}},
+                "latency": {"status": "measured", "unit": "s", "runs": runs, "statistics": {"p95": figure}},
                 "throughput": {
                     "status": "measured",
                     "unit": "examples/s",
+                    "runs": runs,
                     "statistics": {"median": {"value": 100, "low": 90, "high": 110, "n": 5}},
                 },
                 "peak_memory": {
@@ -88,6 +92,11 @@ def test_silence_never_passes() -> None:
     file = budget(quantity="energy_package", statistic="median", at_most_s=None, at_most_j=1)
     assert verdict(file, good) == ("missing", Exit.NOT_MEASURED)
     assert verdict(budget(statistic="p42"), good) == ("missing", Exit.NOT_MEASURED)
+
+
+def test_one_process_decides_nothing() -> None:
+    for value in (0.01, 1.0):
+        assert verdict(budget(), record(low=value, value=value, high=value, processes=1))[1] is Exit.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("noise", ["noisy", "invalid"])

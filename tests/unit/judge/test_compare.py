@@ -24,7 +24,8 @@ def run(effect: float, **settings: float) -> Comparison:
 
 def test_the_same_artifact_is_hardly_ever_told_apart() -> None:
     verdicts = [run(0.0, seed=seed, sigma=0.02).verdict for seed in range(100)]
-    decided = sum(verdict not in (Verdict.EQUAL, Verdict.INCONCLUSIVE) for verdict in verdicts)
+    told_nothing_apart = (Verdict.EQUAL, Verdict.NOT_SLOWER, Verdict.INCONCLUSIVE)
+    decided = sum(verdict not in told_nothing_apart for verdict in verdicts)
     assert decided <= 9, decided  # 5 % plus binomial slack
 
 
@@ -53,6 +54,13 @@ def test_more_throughput_is_faster() -> None:
     assert found.verdict is Verdict.FASTER
     assert found.ratio.low <= found.ratio.estimate <= found.ratio.high
     assert found.ratio.low > 1.4
+
+
+def test_an_interval_that_reaches_far_down_is_not_called_equal() -> None:
+    """Bounds of -30 % to +2 %: not slower is known, equal is not."""
+    found = compare_triples([Triple(1.0, ratio, 1.0) for ratio in (0.70, 0.72, 0.9, 1.0, 1.01, 1.02)])
+    assert found.verdict is Verdict.NOT_SLOWER
+    assert "faster is not ruled out" in found.reason
 
 
 def test_less_latency_is_faster() -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from benchkit.core.errors import BenchkitError
 from benchkit.core.manifest import write_manifest
 from benchkit.pipeline.steps import Step, Workshop
 
@@ -65,7 +66,7 @@ def test_an_interrupted_step_leaves_the_old_artifact(workshop: Workshop) -> None
     with pytest.raises(KeyboardInterrupt):
         workshop.make(changed, {}, lambda *_: None)
     assert (workshop.folder / "base" / "model.safetensors").read_text() == "baseNone"
-    assert sorted(path.name for path in workshop.folder.iterdir()) == [".steps", "base"]
+    assert [path.name for path in workshop.folder.iterdir()] == ["base"]
 
 
 def test_what_a_killed_run_left_is_cleared(workshop: Workshop) -> None:
@@ -73,6 +74,22 @@ def test_what_a_killed_run_left_is_cleared(workshop: Workshop) -> None:
     (workshop.folder / ".base.1234.old").mkdir()
     workshop.clear_remains()
     assert list(workshop.folder.iterdir()) == []
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(workshop: Workshop) -> None:
+    run(workshop, [step_of("base")])
+    (workshop.folder / "base").rename(workshop.folder / ".base.12345678.old")
+    workshop.clear_remains()
+    assert (workshop.folder / "base" / "model.safetensors").read_text() == "baseNone"
+    assert workshop.finished(step_of("base"), {}) is not None
+
+
+def test_a_folder_of_the_users_in_a_steps_place_is_not_replaced(workshop: Workshop) -> None:
+    (workshop.folder / "base").mkdir(parents=True)
+    (workshop.folder / "base" / "notes.txt").write_text("mine")
+    with pytest.raises(BenchkitError, match="is not replaced"):
+        run(workshop, [step_of("base")])
+    assert (workshop.folder / "base" / "notes.txt").read_text() == "mine"
 
 
 def test_results_are_recalled_under_their_key_only(workshop: Workshop) -> None:
