@@ -68,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trial")
     (folder / "trial.toml").write_text(EXPERIMENT)
     first = start(folder)
-    waited_for = folder / "models" / "trial" / ".steps" / "small-toy-sentiment.json"
+    waited_for = folder / "models" / "trial" / "small-toy-sentiment" / "artifact.json"
     deadline_s = time.monotonic() + 120
     while not waited_for.is_file() and time.monotonic() < deadline_s and first.poll() is None:
         time.sleep(0.05)
