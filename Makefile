@@ -34,7 +34,7 @@ weights: $(INSTALLED)
 # The picture in the README, of the demo's page; needs Debian's chromium.
 picture: reports/demo/index.html
 	chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking \
-	  --window-size=1280,1500 --screenshot=reports/demo.png "file://$(CURDIR)/reports/demo/index.html"
+	  --window-size=1460,1500 --screenshot=reports/demo.png "file://$(CURDIR)/reports/demo/index.html"
 
 reports/demo/index.html:
 	$(MAKE) demo
