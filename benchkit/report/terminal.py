@@ -123,5 +123,7 @@ def _width(table: Table, shown: Sequence[int], *, folded: bool) -> int:
             cell = row.cells[number]
             texts += [cell.text, _below(table, row, cell, column, folded)]
         widest = max(len(text) for text in texts)
-        total += (min(widest, _NARROWEST_NAME + 8) if column.key == "artifact" else widest) + _GAP
+        if column.key == "artifact":  # Drawn no narrower than its least width, folded where it is wider than some.
+            widest = max(min(widest, _NARROWEST_NAME + 8), _NARROWEST_NAME)
+        total += widest + _GAP
     return total

@@ -29,6 +29,16 @@ def test_no_line_is_wider_than_the_terminal(table, width):
     assert max(map(len, table_text(table, width=width, color=False).splitlines())) <= width
 
 
+def test_short_names_leave_no_column_cut(make_profile, make_facts):
+    """The first column has a least width: what it takes more than its text must be counted too."""
+    shown = comparison([make_profile(make_facts(name)) for name in ("a", "b")])
+    for width in range(80, 180):
+        lines = table_text(shown, width=width, color=False).splitlines()
+        rows = [line for line in lines if line.startswith(("a ", "b ", "★ a ", "★ b "))]
+        assert len(rows) == 2
+        assert all(row.endswith(("clean", "noisy", "void")) for row in rows), (width, rows)
+
+
 def test_at_100_columns_the_essentials_stay(table):
     text = table_text(table, width=100, color=False)
     head = text[: text.index("─")]
