@@ -10,7 +10,7 @@ from benchkit.bench.inputs import ASSUMED_VOCABULARY
 from benchkit.bench.job import Job
 from benchkit.bench.launch import run_in_child
 from benchkit.bench.plan import Matrix, PlannedJob, Spot, check_lengths, interleaved, predicted_s, spots
-from benchkit.bench.record import Outcome, failed_record, noise_of, profile_record
+from benchkit.bench.record import Outcome, failed_record, is_spoiled, profile_record
 from benchkit.bench.targets import resolve
 from benchkit.bench.timing import Schedule
 from benchkit.core.artifacts import Artifact
@@ -22,7 +22,6 @@ from benchkit.host.facts import host_facts
 from benchkit.meters.powercap import Powercap
 
 _CELL_TIMEOUT_S = 300.0
-_MANY = 10**6  # Threads: whether a run kept to its own is judged with its cell.
 
 
 def artifacts_for(targets: Sequence[str], matrix: Matrix, progress: Progress = silent) -> dict[str, list[Artifact]]:
@@ -155,7 +154,7 @@ def _read_journal(journal: Path | None) -> dict[str, Outcome]:
             key, outcome = entry["key"], entry["outcome"]
         except (ValueError, KeyError, TypeError):
             continue
-        if "snapshots" in outcome and noise_of([outcome], threads=_MANY).verdict == "invalid":
+        if "snapshots" in outcome and is_spoiled(outcome):
             done.pop(key, None)
         else:
             done[key] = outcome

@@ -118,13 +118,10 @@ def noise_of(timed: Sequence[Outcome], *, threads: int) -> Noise:
     One run in five may be disturbed a little; more, or one that is spoiled, make the cell noisy, since tails are
     pooled over all runs. Half of the runs spoiled, or anything that was not what was asked, void it.
     """
-    void = _not_what_was_asked(timed, threads)
+    void = [*_foreign_threads(timed, threads), *_nonsense(timed)]
     if void:
         return Noise(verdict="invalid", reasons=tuple(void))
-    judged = [
-        disturbances(Snapshot(**before), Snapshot(**after))
-        for before, after in (outcome["snapshots"] for outcome in timed)
-    ]
+    judged = [_disturbance(outcome) for outcome in timed]
     invalid = sum(word == "invalid" for word, _ in judged)
     reasons = [f"run {n}: {reason}" for n, (_, found) in enumerate(judged, 1) for reason in found]
     if 2 * invalid >= len(judged):
@@ -134,12 +131,26 @@ def noise_of(timed: Sequence[Outcome], *, threads: int) -> Noise:
     return Noise(verdict="noisy" if noisy else "clean", reasons=tuple(reasons))
 
 
-def _not_what_was_asked(timed: Sequence[Outcome], threads: int) -> list[str]:
-    found = []
+def is_spoiled(outcome: Outcome) -> bool:
+    """Tell whether one timed run by itself is worth nothing, so that it is not used again."""
+    return bool(_nonsense([outcome])) or _disturbance(outcome)[0] == "invalid"
+
+
+def _disturbance(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+    before, after = outcome["snapshots"]
+    return disturbances(Snapshot(**before), Snapshot(**after))
+
+
+def _foreign_threads(timed: Sequence[Outcome], threads: int) -> list[str]:
     busiest = max(outcome["window"]["cpu_s"] / outcome["window"]["wall_s"] for outcome in timed)
-    if busiest > threads * (1 + _THREAD_TOLERANCE):
-        found.append(f"asked for {threads} thread(s), and {busiest:.2f} cores were busy")
+    if busiest <= threads * (1 + _THREAD_TOLERANCE):
+        return []
+    return [f"asked for {threads} thread(s), and {busiest:.2f} cores were busy"]
+
+
+def _nonsense(timed: Sequence[Outcome]) -> list[str]:
     outputs = [outcome["output"] for outcome in timed]
+    found = []
     if not all(output["finite"] for output in outputs):
         found.append("the model answers NaN or infinity")
     if any(output["constant"] for output in outputs):

@@ -19,7 +19,7 @@ from benchkit.bench.job import Job
 from benchkit.bench.timing import saturate, time_calls, warm_up
 from benchkit.core.errors import BenchkitError
 from benchkit.core.registry import RUNTIMES
-from benchkit.host.noise import Snapshot, take_snapshot
+from benchkit.host.noise import take_snapshot
 from benchkit.meters.memory import peak_memory, reset_peak
 from benchkit.meters.powercap import Powercap
 from benchkit.runtimes.protocol import Array, Session
@@ -85,7 +85,7 @@ def _timed(job: Job, session: Session, inputs: list[Any], *, call_s: float) -> d
         "warmup_calls": warmup_calls,
         "latency_ns": latency_ns,
         "window": dataclasses.asdict(window),
-        "snapshots": [_snapshot_json(before), _snapshot_json(take_snapshot())],
+        "snapshots": [dataclasses.asdict(before), dataclasses.asdict(take_snapshot())],
     }
 
 
@@ -113,10 +113,6 @@ def _output_facts(first: Array, second: Array) -> dict[str, Any]:
         "constant": bool(np.array_equal(values, np.asarray(second, dtype=np.float32))),
         "sha256": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
     }
-
-
-def _snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
-    return dataclasses.asdict(snapshot)
 
 
 def main() -> int:
