@@ -67,21 +67,31 @@ QUANTITIES = {
         _quantity("latency", "s", "lower", "p50", _MS, "latency"),
         _quantity("response_time", "s", "lower", "p99", _MS, "response time"),
         _quantity("throughput", "examples/s", "higher", "median", ("examples/s", 1.0), "throughput"),
+        _quantity("sustained_rate", "examples/s", "higher", "median", ("examples/s", 1.0), "rate that holds p99"),
+        _quantity("token_throughput", "tokens/s", "higher", "median", ("tokens/s", 1.0), "real tokens"),
+        _quantity("tokenize_time", "s", "lower", "p50", _MS, "tokenizer"),
+        _quantity("end_to_end_latency", "s", "lower", "p50", _MS, "end to end"),
+        _quantity("padding_waste", "ratio", "lower", "value", ("%", 1e2), "padding", exact=True),
         _quantity("load_time", "s", "lower", "median", _MS, "load time"),
         _quantity("first_call", "s", "lower", "median", _MS, "first call"),
         _quantity("cold_start", "s", "lower", "median", _MS, "cold start"),
         _quantity("peak_memory", "B", "lower", "max", _MIB, "peak memory"),
+        _quantity("plateau_memory", "B", "lower", "max", _MIB, "memory plateau"),
+        _quantity("peak_gpu_memory", "B", "lower", "max", _MIB, "peak GPU memory"),
         _quantity("artifact_size", "B", "lower", "value", _MIB, "size", exact=True),
         _quantity("cpu_time", "s", "lower", "median", _MS, "CPU time per example"),
         _quantity("energy_package", "J", "lower", "median", ("J per 1,000", 1e3), "CPU energy"),
+        _quantity("energy_dram", "J", "lower", "median", ("J per 1,000", 1e3), "memory energy"),
         _quantity("energy_gpu", "J", "lower", "median", ("J per 1,000", 1e3), "GPU energy"),
+        _quantity("attained_flops", "FLOP/s", "higher", "median", ("GFLOP/s", 1e-9), "attained"),
+        _quantity("roofline_share", "ratio", "higher", "median", ("%", 1e2), "of the roofline"),
         _quantity("score", "ratio", "higher", "accuracy", ("%", 1e2), "score", exact=True),
         _quantity("logit_difference", "ratio", "lower", "max", ("", 1.0), "logit difference", exact=True),
     )
 }
 
 # The suffix of a budget key (`at_most_s`) by base unit; a suffix that is not the quantity's is an error.
-UNIT_SUFFIXES = {"s": "s", "B": "bytes", "J": "j", "examples/s": "per_s", "ratio": "ratio"}
+UNIT_SUFFIXES = {"s": "s", "B": "bytes", "J": "j", "examples/s": "per_s", "tokens/s": "per_s", "FLOP/s": "per_s", "ratio": "ratio"}
 
 
 def quantity_named(name: str) -> Quantity:

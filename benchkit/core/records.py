@@ -39,12 +39,15 @@ class Measured(Fact):
         unit: Base unit of every value.
         runs: Raw values, one inner tuple for each worker process, in the order taken.
         statistics: Figures by name: p50, p95, median, max, accuracy ...
+        details: What the values were taken with or beside: source and scope of a meter, warm-up values,
+            time stamps, phases. Names carry units.
     """
 
     status: Literal["measured"] = "measured"
     unit: str
     runs: tuple[tuple[float, ...], ...] = ()
     statistics: dict[str, Statistic]
+    details: dict[str, Any] = {}
 
 
 class NotMeasured(Fact):
@@ -100,11 +103,18 @@ class Cell(Fact):
         inter_op_threads: Threads across operators.
         batch_size: Examples per call.
         sequence_length: Tokens per example, padding included; None when inputs have their own lengths.
-        scenario: "single-stream", "offline" or "server"; "score" for a scoring run.
-        padding: "max" (all to sequence_length) or "longest" (to the longest of the batch).
+        scenario: "single-stream", "offline", "server" or "low-rate"; "score" for a scoring run.
+        padding: "max" (all to sequence_length), "longest" (to the longest of the batch), "bucketed" (batches of
+            neighbours in length, to the longest) or "grid" (to the next of 16, 32, 64, 128, 256, 512).
         task: Task name of a score.
         split: Split of a score.
-        seed: Seed of the inputs.
+        rate_per_s: Arrivals a second of a server or low-rate cell.
+        load: Rate as a share of the measured capacity, where that was asked.
+        p99_at_most_s: Bound under which the largest rate was looked for.
+        lengths_from: Task whose texts gave the token lengths; None when all are sequence_length.
+        affinity: Logical cores that the worker was bound to; None when it was not bound.
+        transfers: Whether host-to-device and device-to-host copies are inside the timed call; None on a CPU.
+        engine: Who drives the load: "benchkit" or "loadgen".
     """
 
     runtime: str
@@ -118,6 +128,13 @@ class Cell(Fact):
     padding: str = "max"
     task: str | None = None
     split: str | None = None
+    rate_per_s: float | None = None
+    load: float | None = None
+    p99_at_most_s: float | None = None
+    lengths_from: str | None = None
+    affinity: tuple[int, ...] | None = None
+    transfers: bool | None = None
+    engine: str = "benchkit"
 
 
 class Host(Fact):
@@ -145,7 +162,8 @@ class Noise(Fact):
 class Record(Fact):
     """All measurements of one cell on one host: one line of `records.jsonl`.
 
-    `files` holds the SHA-256 of each file that belongs to the record and lies beside the record file, by name.
+    `sampling` holds the stopping rule, which one ended it and the widths reached; `proof` what was asked of the
+    open session and of the kernel about what ran. `files` holds the SHA-256 of each file that belongs to the record and lies beside the record file, by name.
     """
 
     model_config = pydantic.ConfigDict(populate_by_name=True)
@@ -163,6 +181,8 @@ class Record(Fact):
     measurements: dict[str, Measurement]
     noise: Noise
     warnings: tuple[str, ...] = ()
+    sampling: dict[str, Any] = {}
+    proof: dict[str, Any] = {}
     files: dict[str, str] = {}
 
     def as_json(self) -> dict[str, Any]:

@@ -24,12 +24,19 @@ class SessionOptions:
         threads: Threads inside one operator.
         inter_op_threads: Threads across operators.
         provider: Execution provider asked for; None takes the device's own.
+        spinning: Whether idle threads of the pool spin; false gives the core back between calls.
+        transfers: On a device, whether the copies from and to the host are inside `Session.call`. With False, `prepare`
+            puts the batch on the device, and `call` ends when the device has finished.
+        trace: Write the runtime's own profile of every call to files with this prefix; "" for none. Never in a timed pass.
     """
 
     device: str = "cpu"
     threads: int = 1
     inter_op_threads: int = 1
     provider: str | None = None
+    spinning: bool = True
+    transfers: bool = True
+    trace: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +46,12 @@ class Proof:
     Attributes:
         provider: Execution provider in use.
         version: Version of the runtime.
+        settings: What the runtime itself says of its threads, precision hints and optimizations, as text by name.
     """
 
     provider: str
     version: str
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -66,6 +75,9 @@ class Session(Protocol):
 
     def proof(self) -> Proof:
         """Say what really runs."""
+
+    def close(self) -> Path | None:
+        """Give the model back; return the profile's file where one was asked for."""
 
 
 class Runtime(Protocol):
