@@ -1,26 +1,49 @@
-"""Raw values -> statistics of a record. Pure: the same runs always give the same statistics."""
+"""Raw values -> statistics of a record. Pure: the same runs always give the same statistics.
 
-from collections.abc import Sequence
+`alpha` is the one-sided error of every bound. Who looks at the bounds several times, and may stop at each look,
+hands over the error declared divided by the number of looks.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from benchkit.core.quantities import quantity_named
 from benchkit.core.records import Measured, Statistic
 from benchkit.stats.dependence import effective_n
-from benchkit.stats.order_statistics import bounds_at, minimum_n, nearest_rank
-from benchkit.stats.signed_rank import centre
+from benchkit.stats.order_statistics import ALPHA, bounds_at, minimum_n, nearest_rank
+from benchkit.stats.signed_rank import Centre, centre
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
-MIN_RUNS = 5  # Below it the signed-rank bound of the median over processes does not exist.
 
 Runs = Sequence[Sequence[float]]
+Floats = npt.NDArray[np.float64]
+
+# A call this many times as long as timer and loop carries less than 2 % of them.
+_OVERHEAD_FACTOR = 50
 
 
-def latency_statistics(runs: Runs) -> dict[str, Statistic]:
+def minimum_runs(alpha: float = ALPHA) -> int:
+    """Return the fewest processes whose signed-rank bound exists: 5 at .05, 6 at .0167, 10 at .00125.
+
+    The least probable sign pattern of n values has probability 2 ** -n.
+    """
+    return math.ceil(-math.log2(alpha) - 1e-12)
+
+
+MIN_RUNS = minimum_runs()
+
+
+def latency_statistics(runs: Runs, *, alpha: float = ALPHA, overhead_s: float | None = None) -> dict[str, Statistic]:
     """Bound each percentile within the runs and between them; the worse bound counts.
 
     Args:
         runs: Seconds per call, one inner sequence a process, in the order taken.
+        alpha: One-sided error of each bound.
+        overhead_s: What timer and loop add to a call; None when it is not known. Where the median is below 50
+            times that, no percentile is given: only the mean over a run averages the clock's steps away.
 
     Returns:
         Statistics by name. `value` is None when the sample is below the minimum for a finite bound:
@@ -31,51 +54,76 @@ def latency_statistics(runs: Runs) -> dict[str, Statistic]:
     arrays = [np.asarray(run, dtype=np.float64) for run in runs if len(run)]
     if not arrays:
         return {name: Statistic(value=None, n=0, reason="no values") for name in PERCENTILES}
-    return {name: _percentile(arrays, q, name) for name, q in PERCENTILES.items()}
-
-
-def _percentile(arrays: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]], q: float, name: str) -> Statistic:
     ordered = np.sort(np.concatenate(arrays))
+    median = nearest_rank(ordered, 0.5)
+    if overhead_s is not None and median < _OVERHEAD_FACTOR * overhead_s:
+        return _overhead_limited(arrays, median, overhead_s, alpha)
+    return {name: _percentile(arrays, ordered, q, name, alpha) for name, q in PERCENTILES.items()}
+
+
+def _overhead_limited(arrays: list[Floats], median: float, overhead_s: float, alpha: float) -> dict[str, Statistic]:
+    n = sum(map(len, arrays))
+    reason = (
+        f"overhead-limited: the median of {median * 1e6:.3g} us is below {_OVERHEAD_FACTOR} times the "
+        f"{overhead_s * 1e6:.3g} us of timer and loop; see mean_of_blocks, or give larger batches"
+    )
+    refused = {name: Statistic(value=None, n=n, reason=reason) for name in PERCENTILES}
+    return refused | {"mean_of_blocks": _median_of_processes(np.array([run.mean() for run in arrays]), alpha)}
+
+
+def _percentile(arrays: list[Floats], ordered: Floats, q: float, name: str, alpha: float) -> Statistic:
     n = len(ordered)
     value = nearest_rank(ordered, q)
     independent = effective_n(arrays, value)
-    low, high = bounds_at(ordered, q, effective_n=independent)
+    low, high = bounds_at(ordered, q, effective_n=independent, alpha=alpha)
     if high is None:
-        need = minimum_n(q)
+        need = minimum_n(q, alpha=alpha)
         more = max(1, round(need * n / max(1, independent)) - n)
         why = (
             f"{name} needs {need} independent values; these {n} calls are worth {independent}: about {more} more calls"
         )
         return Statistic(value=None, n=n, reason=why)
     reasons = [] if low is not None else [f"{name} of {n} values has no lower bound"]
-    if len(arrays) < MIN_RUNS:
+    needed = minimum_runs(alpha)
+    if len(arrays) < needed:
         reasons.append(
-            f"bounds leave out differences between processes: {MIN_RUNS} runs are needed, these are {len(arrays)}"
+            f"bounds leave out differences between processes: {needed} runs are needed, these are {len(arrays)}"
         )
     else:
-        between = centre(np.log([nearest_rank(np.sort(run), q) for run in arrays]))
-        assert between.low is not None
-        assert between.high is not None
-        high = max(high, float(np.exp(between.high)))
-        low = None if low is None else min(low, float(np.exp(between.low)))
+        between = _log_centre(np.array([nearest_rank(np.sort(run), q) for run in arrays]), alpha)
+        if between.low is None or between.high is None:
+            reasons.append("bounds leave out differences between processes: they need positive values")
+        else:
+            high = max(high, between.high)
+            low = None if low is None else min(low, between.low)
     return Statistic(value=value, low=low, high=high, n=n, reason="; ".join(reasons) or None)
 
 
-def per_process_statistics(runs: Runs) -> dict[str, Statistic]:
+def _log_centre(values: Floats, alpha: float) -> Centre:
+    """Bound the centre of the logarithms, where ratios between processes are symmetrical; None for values <= 0."""
+    if np.any(values <= 0):
+        return Centre(float(np.median(values)), None, None)
+    logs = centre(np.log(values), alpha=alpha)
+    low, high = (None if bound is None else math.exp(bound) for bound in (logs.low, logs.high))
+    return Centre(math.exp(logs.estimate), low, high)
+
+
+def per_process_statistics(runs: Runs, *, alpha: float = ALPHA) -> dict[str, Statistic]:
     """Summarise a quantity that each process gives one value of (its first): the median over processes."""
-    values = np.asarray([run[0] for run in runs if len(run)], dtype=np.float64)
+    return {"median": _median_of_processes(np.array([run[0] for run in runs if len(run)], dtype=np.float64), alpha)}
+
+
+def _median_of_processes(values: Floats, alpha: float) -> Statistic:
     n = len(values)
     if n == 0:
-        return {"median": Statistic(value=None, n=0, reason="no values")}
+        return Statistic(value=None, n=0, reason="no values")
     median = float(np.median(values))
-    if n < MIN_RUNS or np.any(values <= 0):
-        why = f"bounds need {MIN_RUNS} processes, these are {n}" if n < MIN_RUNS else "bounds need positive values"
-        return {"median": Statistic(value=median, n=n, reason=why)}
-    bounds = centre(np.log(values))
-    assert bounds.low is not None
-    assert bounds.high is not None
-    low, high = min(median, float(np.exp(bounds.low))), max(median, float(np.exp(bounds.high)))
-    return {"median": Statistic(value=median, low=low, high=high, n=n)}
+    bounds = _log_centre(values, alpha)
+    if bounds.low is None or bounds.high is None:
+        needed = minimum_runs(alpha)
+        why = f"bounds need {needed} processes, these are {n}" if n < needed else "bounds need positive values"
+        return Statistic(value=median, n=n, reason=why)
+    return Statistic(value=median, low=min(median, bounds.low), high=max(median, bounds.high), n=n)
 
 
 def peak_statistics(runs: Runs) -> dict[str, Statistic]:
@@ -93,16 +141,42 @@ def exact_statistics(value: float) -> dict[str, Statistic]:
     return {"value": Statistic(value=value, low=value, high=value, n=1)}
 
 
-_SUMMARIES = {
-    "latency": latency_statistics,
-    "response_time": latency_statistics,
-    "peak_memory": peak_statistics,
-}
+TIMES_OF_CALLS = ("latency", "response_time", "tokenize_time", "end_to_end_latency")
+_PEAKS: dict[str, Callable[[Runs], dict[str, Statistic]]] = dict.fromkeys(
+    ("peak_memory", "plateau_memory", "peak_gpu_memory"), peak_statistics
+)
 
 
-def measured(quantity: str, runs: Runs) -> Measured:
-    """Make a measurement of raw values, with the statistics that belong to the quantity."""
-    summarise = _SUMMARIES.get(quantity, per_process_statistics)
+def statistics_of(
+    quantity: str, runs: Runs, *, alpha: float = ALPHA, overhead_s: float | None = None
+) -> dict[str, Statistic]:
+    """Return the statistics that belong to a quantity; the arguments are those of `measured`."""
+    if quantity in TIMES_OF_CALLS:
+        return latency_statistics(runs, alpha=alpha, overhead_s=overhead_s)
+    if quantity in _PEAKS:
+        return _PEAKS[quantity](runs)
+    return per_process_statistics(runs, alpha=alpha)
+
+
+def measured(quantity: str, runs: Runs, *, alpha: float = ALPHA, overhead_s: float | None = None) -> Measured:
+    """Make a measurement of raw values, with the statistics that belong to the quantity.
+
+    Args:
+        quantity: Name in the table of quantities.
+        runs: Raw values in the base unit, one inner sequence a process, in the order taken.
+        alpha: One-sided error of each bound, within processes and between them.
+        overhead_s: What timer and loop add to each call; for times of calls only.
+    """
     return Measured(
-        unit=quantity_named(quantity).unit, runs=tuple(tuple(run) for run in runs), statistics=summarise(runs)
+        unit=quantity_named(quantity).unit,
+        runs=tuple(tuple(run) for run in runs),
+        statistics=statistics_of(quantity, runs, alpha=alpha, overhead_s=overhead_s),
     )
+
+
+def relative_width(statistic: Statistic) -> float | None:
+    """Return how far the farther bound lies from the value, as a share of it; None when a bound is missing."""
+    value, low, high = statistic.value, statistic.low, statistic.high
+    if value is None or low is None or high is None or value <= 0:
+        return None
+    return max(high / value - 1, 1 - low / value)
