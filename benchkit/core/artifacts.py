@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from benchkit.core.errors import BenchkitError
 from benchkit.core.frozen import Fact
+from benchkit.core.json_files import read_json
 from benchkit.core.manifest import (
     MANIFEST,
     ONNX_FILE,
@@ -25,7 +26,6 @@ from benchkit.core.manifest import (
     FileFacts,
     Manifest,
     id_of,
-    read_json,
     read_manifest,
 )
 from benchkit.core.records import ArtifactFacts

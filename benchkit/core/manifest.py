@@ -78,19 +78,6 @@ class Manifest(Fact):
     model_config = pydantic.ConfigDict(populate_by_name=True)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file, or raise an error that names it."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BenchkitError(
-            f"cannot read '{path}': {error}", remedy="restore the file, or make the artifact again"
-        ) from error
-    if not isinstance(value, dict):
-        raise BenchkitError(f"'{path}' holds no JSON object", remedy="restore the file, or make the artifact again")
-    return value
-
-
 def environment_versions() -> dict[str, str]:
     """Return versions of Python, benchkit and the packages that artifacts depend on."""
     versions = {"python": platform.python_version()}

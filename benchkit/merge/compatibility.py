@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
-from benchkit.core.manifest import read_json
+from benchkit.core.json_files import read_json
 from benchkit.core.recipes import MergeRecipe, SplitRecipe
 from benchkit.merge.operators import PAIRWISE
 from benchkit.tasks.tokenization import load_tokenizer

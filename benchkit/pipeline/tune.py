@@ -20,7 +20,8 @@ from benchkit.bench.targets import resolve
 from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
 from benchkit.core.errors import BenchkitError, MeasurementFailed
 from benchkit.core.frozen import Setting
-from benchkit.core.manifest import MANIFEST, read_json, write_manifest
+from benchkit.core.json_files import read_json
+from benchkit.core.manifest import MANIFEST, write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.quantities import format_value
 from benchkit.core.recipes import SplitRecipe

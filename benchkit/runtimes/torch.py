@@ -1,10 +1,15 @@
 """torch, eager and fp32: loading of checkpoint folders, for export too, and the baseline runtime.
 
 Nothing is fetched from a hub and no code of a checkpoint is run. ONNX files are left to the other runtimes.
+
+On a CUDA device the copies from and to the host are inside the call or outside of it, as `SessionOptions.transfers`
+says; either way a call ends when the device has finished (`torch.cuda.synchronize`), since kernels are only queued:
+https://docs.pytorch.org/docs/stable/notes/cuda.html#asynchronous-execution
 """
 
 import contextlib
 import dataclasses
+import os
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +23,8 @@ import transformers
 
 from benchkit.core.artifacts import check_safetensors
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, unknown_name
-from benchkit.core.manifest import read_json
+from benchkit.core.json_files import read_json
+from benchkit.runtimes.device_answer import DeviceAnswer
 from benchkit.runtimes.protocol import Array, Feed, Proof, SessionOptions
 
 PROVIDER = "torch-eager"
@@ -120,16 +126,21 @@ class TorchRuntime:
             )
         _check_device(options)
         _set_threads(options)
-        return TorchSession(load_checkpoint(model), torch.device(options.device))
+        checkpoint, device = load_checkpoint(model), torch.device(options.device)
+        if options.trace:
+            return TracedSession(checkpoint, device, transfers=options.transfers, file=Path(f"{options.trace}.json"))
+        return TorchSession(checkpoint, device, transfers=options.transfers)
 
 
 class TorchSession:
     """An open checkpoint; see `benchkit.runtimes.protocol.Session`."""
 
-    def __init__(self, checkpoint: LoadedCheckpoint, device: torch.device) -> None:
+    def __init__(self, checkpoint: LoadedCheckpoint, device: torch.device, *, transfers: bool = True) -> None:
         checkpoint.model.to(device)
         self._checkpoint = checkpoint
         self._device = device
+        self._is_cuda = device.type == "cuda"
+        self._transfers = transfers
         self._vocabulary_size = int(checkpoint.model.config.vocab_size)
 
     @property
@@ -138,7 +149,7 @@ class TorchSession:
         return self._checkpoint.input_names
 
     def prepare(self, feed: Feed) -> dict[str, torch.Tensor]:
-        """Bind a batch by name and bring it to the device; see `benchkit.runtimes.protocol.Session.prepare`."""
+        """Bind a batch by name, on the device already unless `call` is to copy it there."""
         missing = [name for name in self.input_names if name not in feed]
         if missing:
             raise BenchkitError(
@@ -147,16 +158,22 @@ class TorchSession:
             )
         self._check_ids(feed["input_ids"])
         arrays = {name: np.ascontiguousarray(feed[name], dtype=np.int64) for name in self.input_names}
-        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return tensors if self._transfers else {name: tensor.to(self._device) for name, tensor in tensors.items()}
 
     def call(self, prepared: dict[str, torch.Tensor]) -> Array:
-        """Run one prepared batch and return its logits, or its last hidden state."""
+        """Run one prepared batch until the device has finished; return its logits, or its last hidden state."""
         with torch.inference_mode():
-            # The copy to the host waits for the device, as `session.run` of onnxruntime does.
-            output = self._checkpoint(prepared).cpu()
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return output.numpy()
+            if not self._is_cuda:
+                return self._checkpoint(prepared).numpy()
+            if self._transfers:
+                output = self._checkpoint({name: tensor.to(self._device) for name, tensor in prepared.items()}).cpu()
+            else:
+                output = self._checkpoint(prepared)
+        torch.cuda.synchronize(self._device)
+        if self._transfers:
+            return output.numpy()
+        return DeviceAnswer(lambda: output.cpu().numpy())  # type: ignore[return-value]
 
     def proof(self) -> Proof:
         """Say what really runs, asked of the weights themselves."""
@@ -165,7 +182,32 @@ class TorchSession:
             raise EnvironmentLacks(
                 f"asked for {self._device.type}, and the weights lie on {device}", remedy="say --device cpu"
             )
-        return Proof(provider=PROVIDER, version=torch.__version__)
+        settings = {
+            "num_threads": str(torch.get_num_threads()),
+            "num_interop_threads": str(torch.get_num_interop_threads()),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "mkldnn": str(torch.backends.mkldnn.is_available()),  # type: ignore[no-untyped-call]
+            "attention": str(self._checkpoint.model.config._attn_implementation),
+            "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
+        }
+        if self._is_cuda:
+            settings["device_name"] = torch.cuda.get_device_name(self._device)
+            settings["transfers"] = "inside" if self._transfers else "outside"
+        return Proof(provider=PROVIDER, version=torch.__version__, settings=settings)
+
+    def device_memory_bytes(self) -> dict[str, int]:
+        """Return the peaks of torch's own allocator on the device, {} on the CPU; NVML sees the context beside it."""
+        if not self._is_cuda:
+            return {}
+        return {
+            "allocated_peak_bytes": torch.cuda.max_memory_allocated(self._device),
+            "reserved_peak_bytes": torch.cuda.max_memory_reserved(self._device),
+        }
+
+    def close(self) -> Path | None:
+        """Give the model back."""
+        del self._checkpoint
+        return None
 
     def _check_ids(self, input_ids: Array) -> None:
         if input_ids.shape[-1] > self._checkpoint.max_positions:
@@ -179,6 +221,33 @@ class TorchSession:
                 f"token id {input_ids.max()}, and the model has {self._vocabulary_size} rows of word embeddings",
                 remedy="use the tokenizer that belongs to the model",
             )
+
+
+class TracedSession(TorchSession):
+    """A session under torch.profiler, whose Chrome trace is written by `close`. Each call is marked as a model_run."""
+
+    def __init__(
+        self, checkpoint: LoadedCheckpoint, device: torch.device, *, transfers: bool = True, file: Path
+    ) -> None:
+        super().__init__(checkpoint, device, transfers=transfers)
+        self._file = file
+        kinds = torch.profiler.ProfilerActivity
+        activities = [kinds.CPU, kinds.CUDA] if self._is_cuda else [kinds.CPU]
+        # Shapes: with them come the number formats of the inputs.
+        self._profiler = torch.profiler.profile(activities=activities, record_shapes=True)
+        self._profiler.start()
+
+    def call(self, prepared: dict[str, torch.Tensor]) -> Array:
+        """Run one prepared batch under the profiler."""
+        with torch.profiler.record_function("model_run"):
+            return super().call(prepared)
+
+    def close(self) -> Path | None:
+        """Write the trace and give the model back."""
+        self._profiler.stop()
+        self._profiler.export_chrome_trace(str(self._file))
+        super().close()
+        return self._file
 
 
 @contextlib.contextmanager
@@ -286,6 +355,12 @@ def _check_device(options: SessionOptions) -> None:
 
 
 def _set_threads(options: SessionOptions) -> None:
+    if not options.spinning and os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
+        # OpenMP reads it once, when torch is imported: too late from here.
+        raise BenchkitError(
+            "torch's idle threads spin unless OpenMP is told otherwise before it is loaded",
+            remedy="set OMP_WAIT_POLICY=PASSIVE in the environment, as benchkit's own workers have it",
+        )
     torch.set_num_threads(options.threads)
     if torch.get_num_interop_threads() != options.inter_op_threads:
         # torch fixes this number at its first parallel work; eager inference has none across operators,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from benchkit.core.errors import BenchkitError
-from benchkit.core.manifest import read_json
+from benchkit.core.json_files import read_json
 
 # Offsets and token texts of so many examples are held at once; only their ids are kept.
 _CHUNK = 2_000

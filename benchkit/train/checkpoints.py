@@ -20,7 +20,8 @@ import transformers
 
 from benchkit.core.artifacts import check_safetensors
 from benchkit.core.errors import BenchkitError
-from benchkit.core.manifest import WEIGHTS_FILE, read_json
+from benchkit.core.json_files import read_json
+from benchkit.core.manifest import WEIGHTS_FILE
 from benchkit.train.quiet import quiet_libraries
 
 INDEX_FILE = "model.safetensors.index.json"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from benchkit.core.errors import BenchkitError, EnvironmentLacks
 from benchkit.core.hub import hub_folder, is_hub_id
-from benchkit.core.manifest import WEIGHTS_FILE, read_json
+from benchkit.core.json_files import read_json
+from benchkit.core.manifest import WEIGHTS_FILE
 from benchkit.core.progress import Progress, silent
 from benchkit.train.checkpoints import INDEX_FILE, PICKLE_FILE
 from benchkit.train.quiet import quiet_libraries

@@ -12,7 +12,7 @@ import transformers
 from tokenizers import Tokenizer
 
 from benchkit.core.errors import BenchkitError
-from benchkit.core.manifest import read_json
+from benchkit.core.json_files import read_json
 from benchkit.tasks.tokenization import check_vocabulary, load_tokenizer
 from benchkit.train.checkpoints import write_json
 from benchkit.train.quiet import quiet_libraries
