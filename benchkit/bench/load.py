@@ -28,7 +28,7 @@ _DRAIN_SHARE = 0.5
 class Load:
     """Which load a server or low-rate cell puts on the system. A query is one call of one batch.
 
-    Exactly one of `rate_per_s`, `share_of_capacity` and `p99_at_most_s` is given for "server", the first for "low-rate".
+    Given is exactly one of `rate_per_s`, `share_of_capacity` and `p99_at_most_s`; for "low-rate" it is the first.
 
     Attributes:
         rate_per_s: Queries a second.
@@ -83,9 +83,7 @@ def drive(
     """
     check_load(load, scenario)
     if load.p99_at_most_s is not None:
-        return _searched(
-            call, inputs, load, capacity_per_s=capacity_per_s, seed=seed, clock_ns=clock_ns, sleep=sleep
-        )
+        return _searched(call, inputs, load, capacity_per_s=capacity_per_s, seed=seed, clock_ns=clock_ns, sleep=sleep)
     rate_per_s = load.rate_per_s or (load.share_of_capacity or 0.0) * capacity_per_s
     if load.engine == "loadgen":
         return _by_loadgen(call, inputs, load, rate_per_s=rate_per_s, capacity_per_s=capacity_per_s, seed=seed)
@@ -106,7 +104,8 @@ def check_load(load: Load, scenario: str) -> None:
         raise unknown_name("engine", load.engine, ENGINES)
     if load.queries < 1 or not 0 < load.max_duration_s < math.inf:
         raise BenchkitError(
-            f"a load of {load.queries} queries in at most {load.max_duration_s:g} s", remedy="give at least one, in some time"
+            f"a load of {load.queries} queries in at most {load.max_duration_s:g} s",
+            remedy="give at least one, in some time",
         )
     given = [name for name, value in ways.items() if value is not None]
     if len(given) != 1:
@@ -132,9 +131,7 @@ def outcome_of(served: Served, *, rate_per_s: float, capacity_per_s: float, scen
     little, keeping = littles_law(served), keeping_up(served)
     warnings = [f"overloaded: {reason}" for reason in keeping.reasons]
     if served.cut == "time":
-        warnings.append(
-            f"the time was over with {len(served.waiting_ns)} queries waiting: the longest responses are missing"
-        )
+        warnings.append(f"the time was over with {len(served.waiting_ns)} queries waiting")
     if not little.holds:
         warnings.append(_broken_law(little.relative_difference))
     # At a low rate the waking up is what is looked for, not a fault of the generator.
