@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,31 @@ def test_refusals(pico_onnx: Path, tmp_path: Path, feeds) -> None:
     session = runtime.open(pico_onnx / "model.onnx", SessionOptions())
     with pytest.raises(BenchkitError, match="asks for input"):
         session.prepare({"input_ids": feeds[0]["input_ids"]})
+
+
+def test_the_proof_tells_what_was_compiled(pico_onnx: Path) -> None:
+    settings = RUNTIMES.get("openvino")().open(pico_onnx / "model.onnx", SessionOptions(threads=1)).proof().settings
+    assert settings["inference_num_threads"] == "1"
+    assert settings["num_streams"] == "1"
+    assert settings["inference_precision_hint"] == "f32"
+    assert settings["execution_mode_hint"] == "PERFORMANCE"
+
+
+def test_what_it_cannot_choose_is_refused(pico_onnx: Path) -> None:
+    with pytest.raises(BenchkitError, match="no switch for spinning"):
+        RUNTIMES.get("openvino")().open(pico_onnx / "model.onnx", SessionOptions(spinning=False))
+
+
+def test_a_trace_of_every_call(pico_onnx: Path, feeds, tmp_path: Path) -> None:
+    plain = RUNTIMES.get("openvino")().open(pico_onnx / "model.onnx", SessionOptions())
+    traced = RUNTIMES.get("openvino")().open(pico_onnx / "model.onnx", SessionOptions(trace=str(tmp_path / "mine")))
+    for feed in feeds[:2]:
+        np.testing.assert_array_equal(traced.call(traced.prepare(feed)), plain.call(plain.prepare(feed)))
+    file = traced.close()
+    assert file == tmp_path / "mine.json"
+    events = json.loads(file.read_text())
+    assert sum(event["name"] == "model_run" for event in events) == 2
+    products = [event for event in events if event.get("args", {}).get("op_name") == "FullyConnected"]
+    assert products
+    assert all(event["args"]["kernel"].endswith("_f32") for event in products)
+    assert plain.close() is None

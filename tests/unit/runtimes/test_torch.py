@@ -117,11 +117,91 @@ def test_cuda_where_there_is_none(pico_checkpoint: Path) -> None:
         TorchRuntime().open(pico_checkpoint / "model.safetensors", SessionOptions(device="cuda"))
 
 
-@pytest.mark.hardware
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_cuda_gives_the_same_logits(pico_checkpoint: Path) -> None:
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A CUDA device that there is not: tensors stay where they are, and what is asked of the device is noted."""
+    asked: list[str] = []
+    really_to = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, *what: object, **named: object) -> torch.Tensor:
+        if what[:1] != (torch.device("cuda"),):
+            return really_to(tensor, *what, **named)
+        asked.append("to cuda")
+        return tensor
+
+    def cpu(tensor: torch.Tensor) -> torch.Tensor:
+        asked.append("to host")
+        return tensor
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: asked.append(f"synchronize {device}"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1000)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 2000)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    return asked
+
+
+def test_cuda_with_the_copies_inside(pico_checkpoint: Path, cuda: list[str]) -> None:
     session = TorchRuntime().open(pico_checkpoint / "model.safetensors", SessionOptions(device="cuda"))
-    np.testing.assert_allclose(session.call(session.prepare(FEED)), expected(pico_checkpoint), atol=1e-3)
+    cuda.clear()
+    prepared = session.prepare(FEED)
+    assert cuda == [], "the inputs wait on the host"
+    assert isinstance(session.call(prepared), np.ndarray)
+    assert cuda[:3] == ["to cuda"] * 3
+    assert cuda[-2:] == ["to host", "synchronize cuda"]
+
+
+def test_cuda_with_the_copies_outside(pico_checkpoint: Path, cuda: list[str]) -> None:
+    options = SessionOptions(device="cuda", transfers=False)
+    session = TorchRuntime().open(pico_checkpoint / "model.safetensors", options)
+    cuda.clear()
+    prepared = session.prepare(FEED)
+    assert cuda == ["to cuda"] * 3
+    cuda.clear()
+    answer = session.call(prepared)
+    assert "to host" not in cuda
+    assert cuda[-1] == "synchronize cuda"
+    assert np.asarray(answer, dtype=np.float32).shape == (2, 2)
+    assert cuda[-1] == "to host"
+
+
+def test_weights_that_did_not_reach_the_device_are_no_proof(pico_checkpoint: Path, cuda: list[str]) -> None:
+    session = TorchRuntime().open(pico_checkpoint / "model.safetensors", SessionOptions(device="cuda"))
+    with pytest.raises(EnvironmentLacks, match="asked for cuda, and the weights lie on cpu"):
+        session.proof()
+    assert session.device_memory_bytes() == {"allocated_peak_bytes": 1000, "reserved_peak_bytes": 2000}
+
+
+def test_the_proof_reads_the_threads_back(pico_checkpoint: Path) -> None:
+    session = TorchRuntime().open(pico_checkpoint / "model.safetensors", SessionOptions(threads=2))
+    assert session.proof().settings["num_threads"] == "2"
+    torch.set_num_threads(1)
+    assert session.proof().settings["num_threads"] == "1", "asked of torch, not of the options"
+    assert session.proof().settings["float32_matmul_precision"] == "highest"
+    assert session.device_memory_bytes() == {}
+
+
+def test_spinning_is_openmps_choice(pico_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with pytest.raises(BenchkitError, match="idle threads spin") as caught:
+        TorchRuntime().open(pico_checkpoint / "model.safetensors", SessionOptions(spinning=False))
+    assert "OMP_WAIT_POLICY=PASSIVE" in caught.value.remedy
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    session = TorchRuntime().open(pico_checkpoint / "model.safetensors", SessionOptions(spinning=False))
+    assert session.proof().settings["omp_wait_policy"] == "PASSIVE"
+
+
+def test_a_trace_is_written_when_the_session_is_closed(pico_checkpoint: Path, tmp_path: Path) -> None:
+    options = SessionOptions(trace=str(tmp_path / "mine"))
+    session = TorchRuntime().open(pico_checkpoint / "model.safetensors", options)
+    prepared = session.prepare(FEED)
+    np.testing.assert_allclose(session.call(prepared), expected(pico_checkpoint), atol=1e-6)
+    file = session.close()
+    assert file == tmp_path / "mine.json"
+    names = [event["name"] for event in json.loads(file.read_text())["traceEvents"]]
+    assert names.count("model_run") == 1
+    assert "aten::addmm" in names
 
 
 @pytest.mark.parametrize(
