@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from benchkit.cli import options
-from benchkit.core.errors import Exit
+from benchkit.core.errors import BenchkitError, Exit
 
 if TYPE_CHECKING:
-    from benchkit.judge.compare import Comparison
+    from benchkit.judge.pairs import Compared
 
 
 def command(
@@ -19,23 +19,45 @@ def command(
     threads: options.ThreadsOption = "1",
     runtime: options.RuntimeOption = "onnxruntime",
     device: options.DeviceOption = "cpu",
-    quantity: Annotated[str, typer.Option("--quantity", help="latency (its p50) or throughput.")] = "latency",
+    quantity: Annotated[
+        str,
+        typer.Option("--quantity", help="latency, throughput, cpu_time, peak_memory, energy_package or energy_gpu."),
+    ] = "latency",
+    statistic: Annotated[
+        str | None, typer.Option("--statistic", help="Of each process's latencies: p50, p90, p95 or p99.")
+    ] = None,
     margin: Annotated[float, typer.Option("--margin", min=0.001, help="Relative change that counts.")] = 0.05,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", min=1, help="Budget of time; the looks within it decide.")
+    ] = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Slower must be found twice, independently.")] = False,
+    must_detect: Annotated[
+        float | None, typer.Option("--must-detect", min=0.001, help="Increase that must be findable before B passes.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Compare the scores on this task too: sst2 ...")] = None,
+    data: options.DataOption = None,
+    max_drop: Annotated[
+        float, typer.Option("--max-drop", min=0, max=1, help="Loss of score that counts, as a share of 1.")
+    ] = 0.005,
     cell_timeout: options.CellTimeoutOption = 300.0,
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
     seed: options.SeedOption = 0,
 ) -> Exit:
-    """Compare B with A: exit code 0 equal or faster, 1 slower, 3 cannot tell."""
-    from benchkit.bench.plan import Matrix
+    """Compare B with A: exit code 0 equal or better, 1 worse, 3 cannot tell, 4 not measured."""
+    from benchkit.bench.matrix import Matrix
     from benchkit.bench.targets import resolve
     from benchkit.cli.results import keep, print_records
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
-    from benchkit.judge.compare import Verdict
     from benchkit.judge.pairs import compare_artifacts
+    from benchkit.tasks.table import task_named
 
+    if data is not None and task is None:
+        raise BenchkitError(
+            "--data is given, and no --task that is read from it", remedy="--task sst2, or leave --data out"
+        )
     values = options.matrix_values(
         batch_size=batch_size,
         sequence_length=sequence_length,
@@ -49,30 +71,45 @@ def command(
     progress = progress_on(quiet=quiet)
     keep([], output)
     first, second = (resolve(target, runtime=matrix.runtime[0], progress=progress) for target in (a, b))
+    if not quiet:
+        typer.echo("what can be detected here is not known before the first pairs", err=True)
     compared = compare_artifacts(
-        first, second, matrix, quantity=quantity, margin=margin, timeout_s=cell_timeout, progress=progress
+        first,
+        second,
+        matrix,
+        quantity=quantity,
+        statistic=statistic,
+        margin=margin,
+        timeout_s=cell_timeout,
+        max_seconds=max_seconds,
+        confirm=confirm,
+        must_detect=must_detect,
+        task=None if task is None else task_named(task),
+        data=data,
+        max_drop=max_drop,
+        progress=progress,
+        told=lambda text: None if quiet else typer.echo(f"\n{text}", err=True),
     )
     progress("compare", 1.0)
     keep([compared.record], output)
     if format == "json":
         print_records([compared.record], "json")
     else:
-        typer.echo(_in_words(compared.comparison, quantity))
+        from benchkit.judge.in_words import comparison_in_words
+
+        typer.echo(comparison_in_words(compared, quantity, statistic))
+    return exit_of(compared)
+
+
+def exit_of(compared: "Compared") -> Exit:
+    """Return the exit code: the worse of the pairs' verdict and the scores'."""
+    from benchkit.core.errors import worst_exit
+    from benchkit.judge.compare import Verdict
+    from benchkit.judge.score_pairs import ScoreVerdict
+
     exits = {Verdict.SLOWER: Exit.FAIL, Verdict.INCONCLUSIVE: Exit.INCONCLUSIVE}
-    return exits.get(compared.comparison.verdict, Exit.OK)
-
-
-def _in_words(comparison: "Comparison", quantity: str) -> str:
-    ratio, control = comparison.ratio, comparison.control
-
-    def bounds(low: float | None, high: float | None) -> str:
-        return "no bounds" if low is None or high is None else f"{low:.3f}-{high:.3f}"
-
-    return "\n".join(
-        [
-            f"{comparison.verdict}: {comparison.reason}",
-            f"  {quantity}, B / A: {ratio.estimate:.3f} ({bounds(ratio.low, ratio.high)}), {comparison.pairs} pairs",
-            f"  control, A' / A: {control.estimate:.3f} ({bounds(control.low, control.high)})",
-            f"  found with 80 % power: an increase of {comparison.detectable:.1%}",
-        ]
-    )
+    codes = [exits.get(compared.comparison.verdict, Exit.OK)]
+    if compared.score is not None:
+        scores = {ScoreVerdict.WORSE: Exit.FAIL, ScoreVerdict.INCONCLUSIVE: Exit.INCONCLUSIVE}
+        codes.append(scores.get(compared.score.verdict, Exit.OK))
+    return worst_exit(codes)

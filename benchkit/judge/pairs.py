@@ -1,52 +1,48 @@
-"""Measure two artifacts in turn, in fresh processes, and make a record of what `compare` says of them."""
+"""Measure two artifacts in turn, in fresh processes, and make a record of what `looks` says of them."""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from benchkit.bench.job import Job
-from benchkit.bench.launch import run_in_child
-from benchkit.bench.plan import Matrix, Spot, interleaved, spots
-from benchkit.bench.profile import vocabulary_size
-from benchkit.bench.record import Outcome, cell_of, noise_of, seal
+from benchkit.bench.matrix import Matrix
+from benchkit.bench.plan import Spot, job_for, spots
+from benchkit.bench.record import cell_of, seal
 from benchkit.bench.timing import Schedule
 from benchkit.core.artifacts import Artifact
-from benchkit.core.errors import BenchkitError
+from benchkit.core.errors import BenchkitError, EnvironmentLacks
 from benchkit.core.progress import Progress, silent
 from benchkit.core.quantities import quantity_named
-from benchkit.core.records import Measured, Measurement, Noise, Record, Statistic
+from benchkit.core.records import Record
 from benchkit.core.store import utc_now
 from benchkit.host.facts import host_facts
-from benchkit.judge.compare import LOOKS, MARGIN, Comparison, Triple, compare, compare_triples
-from benchkit.stats.order_statistics import nearest_rank
-
-_ARMS = ("a", "b", "control")
+from benchkit.judge.arms import ARMS, compared_named, long_enough, statistics_of_pairs
+from benchkit.judge.compare import MARGIN, Comparison
+from benchkit.judge.looks import Rules, compare
+from benchkit.judge.processes import Processes
+from benchkit.judge.ratios import ratio_measurement
+from benchkit.judge.score_pairs import MAX_DROP, ScoreComparison, compare_scores
+from benchkit.stats.order_statistics import ALPHA
+from benchkit.tasks.table import Task
 
 
 class Compared(NamedTuple):
-    """A comparison and its record."""
+    """A comparison and its record.
+
+    Attributes:
+        comparison: What the pairs say.
+        record: The evidence.
+        score: What the same examples say of the two scores; None when no task was given.
+    """
 
     comparison: Comparison
     record: Record
+    score: ScoreComparison | None = None
 
     @property
     def verdict(self) -> str:
         """The word: faster, equal, not slower, slower or inconclusive."""
         return str(self.comparison.verdict)
-
-
-def _median_latency(outcome: Outcome, _batch_size: int) -> float:
-    return nearest_rank(np.sort(np.asarray(outcome["latency_ns"], dtype=np.float64)), 0.5) * 1e-9
-
-
-def _throughput(outcome: Outcome, batch_size: int) -> float:
-    return float(outcome["window"]["calls"] * batch_size / outcome["window"]["wall_s"])
-
-
-# Statistic of one process, by quantity. Each is taken from the same timed pass.
-_STATISTICS: dict[str, Callable[[Outcome, int], float]] = {"latency": _median_latency, "throughput": _throughput}
 
 
 def compare_artifacts(
@@ -55,68 +51,92 @@ def compare_artifacts(
     matrix: Matrix,
     *,
     quantity: str = "latency",
+    statistic: str | None = None,
     margin: float = MARGIN,
     schedule: Schedule | None = None,
     timeout_s: float = 300.0,
+    max_seconds: float | None = None,
+    confirm: bool = False,
+    must_detect: float | None = None,
+    task: Task | None = None,
+    data: Path | None = None,
+    max_drop: float = MAX_DROP,
     progress: Progress = silent,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Compared:
-    """Compare B with A in one cell, by pairs of fresh processes.
+    """Compare B with A in one cell, by pairs of fresh processes; with a task, their scores on the same examples too.
 
     Args:
         a: The artifact that is compared with.
         b: The artifact in question.
         matrix: Exactly one cell: one runtime, device, thread count, scenario, batch size, sequence length.
-        quantity: "latency" (its p50) or "throughput".
+        quantity: "latency", "throughput", "cpu_time", "peak_memory", "energy_package" or "energy_gpu".
+        statistic: For latency: "p50" (the default), "p90", "p95" or "p99" of each process.
         margin: Relative change that counts.
         schedule: How long each process measures.
         timeout_s: Longest life of one process.
+        max_seconds: Budget of time for the pairs; the looks completed within it decide.
+        confirm: Whether "slower" must be found a second time, independently.
+        must_detect: Increase that the pairs must be able to find before B may pass.
+        task: Task whose examples both are scored on.
+        data: Folder of its data, in the layout of the GLUE download.
+        max_drop: Loss of the task's headline metric that counts, as a share of 1.
         progress: Told of each pair.
+        told: Told what will be detectable, once it is known.
 
     Raises:
         BenchkitError: More than one cell, or a quantity that no pair of processes gives.
+        EnvironmentLacks: The quantity cannot be measured here.
         MeasurementFailed: A worker crashed.
     """
-    if quantity not in _STATISTICS:
-        raise BenchkitError(
-            f"quantity '{quantity}' is not compared by pairs in this version",
-            remedy=f"choose among {', '.join(_STATISTICS)}; sizes and memory stand in the profile table",
-        )
-    arms = _arms(a, b, matrix)
-    jobs = {arm: _timed_job(spot, matrix, schedule or Schedule()) for arm, spot in arms.items()}
-    outcomes: dict[str, list[Outcome]] = {arm: [] for arm in _ARMS}
+    how, chosen = compared_named(quantity, statistic), statistic or statistics_of_pairs(quantity)[0]
+    cells = _cells(a, b, matrix)
+    if how.kind == "energy":
+        _check_energy(quantity)
+    scores = None
+    if task is not None:
+        scores = compare_scores(a, b, task, data, matrix, max_drop=max_drop, progress=progress)
     started_at_utc, begin_s = utc_now(), time.perf_counter()
-
-    def measure() -> Triple:
-        pair = len(outcomes["a"])
-        progress(f"compare: pair {pair + 1} of at most {LOOKS[-1]}", pair / LOOKS[-1])
-        for arm in _ARMS if pair % 2 == 0 else reversed(_ARMS):
-            outcomes[arm].append(run_in_child(jobs[arm], timeout_s=timeout_s))
-        values = (_STATISTICS[quantity](outcomes[arm][-1], matrix.batch_size[0]) for arm in _ARMS)
-        return Triple(*values)
-
-    better = quantity_named(quantity).better
-    comparison = compare(measure, margin=margin, better=better)
-    noise = _joint_noise(outcomes, matrix.threads[0])
-    if noise.verdict != "clean":
-        reasons = "; ".join(noise.reasons[:3])
-        comparison = compare_triples(comparison.triples, margin=margin, better=better, noisy=reasons)
+    rules = Rules(
+        margin=margin,
+        better=quantity_named(quantity).better,
+        max_seconds=max_seconds,
+        confirm=confirm,
+        must_detect=must_detect,
+    )
+    processes = Processes(
+        jobs={arm: job_for(cells[arm], how.kind, matrix, long_enough(schedule or Schedule(), chosen)) for arm in ARMS},
+        batch_size=matrix.batch_size[0],
+        affinity=matrix.affinity,
+        timeout_s=timeout_s,
+        quantity=quantity,
+        statistic=chosen,
+        most_pairs=rules.looks[-1],
+        progress=progress,
+    )
+    comparison = compare(processes.measure, rules, noisy=processes.noisy, told=told)
     record = seal(
         kind="compare",
         artifact=b.facts(),
         baseline=a.facts().model_dump(mode="json"),
-        cell=cell_of(arms["b"], outcomes["b"][0]["proof"]["provider"]),
+        cell=cell_of(cells["b"], processes.provider),
         host=host_facts(),
         started_at_utc=started_at_utc,
         elapsed_s=round(time.perf_counter() - begin_s, 3),
         seed=matrix.seed,
-        measurements=_measurements(quantity, comparison),
-        noise=noise,
-        warnings=(f"{comparison.verdict}: {comparison.reason}",),
+        measurements={
+            quantity: processes.raw(),
+            f"{quantity}_ratio": ratio_measurement(comparison, rules, left_out=processes.disturbed),
+            **(scores.measurements() if scores else {}),
+        },
+        noise=processes.noise(),
+        warnings=_warnings(comparison, scores),
+        sampling={"alpha": ALPHA / len(rules.looks), "looks": list(rules.looks), "ended": comparison.ended},
     )
-    return Compared(comparison, record)
+    return Compared(comparison, record, scores)
 
 
-def _arms(a: Artifact, b: Artifact, matrix: Matrix) -> dict[str, Spot]:
+def _cells(a: Artifact, b: Artifact, matrix: Matrix) -> dict[str, Spot]:
     runtime = matrix.runtime[0]
     cells = spots({runtime: [a, b]}, matrix) if len(matrix.runtime) == 1 else []
     if len(cells) != 2:
@@ -127,28 +147,23 @@ def _arms(a: Artifact, b: Artifact, matrix: Matrix) -> dict[str, Spot]:
     return {"a": cells[0], "b": cells[1], "control": cells[0]}
 
 
-def _timed_job(spot: Spot, matrix: Matrix, schedule: Schedule) -> Job:
-    vocabulary = {spot.artifact.manifest.id: vocabulary_size(spot.artifact)}
-    single = matrix.model_copy(update={"runs": 1})
-    return interleaved([spot], single, schedule, vocabulary=vocabulary, with_energy=False)[0].job
+def _check_energy(quantity: str) -> None:
+    """Raise the error that says why energy is not measured here, before anything is run."""
+    if quantity == "energy_gpu":
+        from benchkit.meters.nvml import NvmlEnergy
+
+        missing = NvmlEnergy().probe()
+    else:
+        from benchkit.meters.powercap import Powercap
+
+        missing = Powercap().probe()
+    if missing is not None:
+        raise EnvironmentLacks(f"{quantity} is not measured here: {missing.detail}", remedy=missing.remedy)
 
 
-def _joint_noise(outcomes: dict[str, list[Outcome]], threads: int) -> Noise:
-    return noise_of([outcome for arm in _ARMS for outcome in outcomes[arm]], threads=threads)
-
-
-def _measurements(quantity: str, comparison: Comparison) -> dict[str, Measurement]:
-    """Keep the raw statistics of every triple (A, B, A') in their unit, and the ratios apart from them."""
-    ratio, control = comparison.ratio, comparison.control
-    n = comparison.pairs
-    runs = tuple(tuple(float(f"{value:.9g}") for value in triple) for triple in comparison.triples)
-    return {
-        quantity: Measured(unit=quantity_named(quantity).unit, runs=runs, statistics={}),
-        f"{quantity}_ratio": Measured(
-            unit="ratio",
-            statistics={
-                "ratio": Statistic(value=ratio.estimate, low=ratio.low, high=ratio.high, n=n),
-                "control_ratio": Statistic(value=control.estimate, low=control.low, high=control.high, n=n),
-            },
-        ),
-    }
+def _warnings(comparison: Comparison, scores: ScoreComparison | None) -> tuple[str, ...]:
+    told: list[str | None] = [f"{comparison.verdict}: {comparison.reason}", comparison.drift.detail]
+    if scores is not None:
+        told.append(f"score {scores.verdict}: {scores.reason}")
+        told += scores.warnings
+    return tuple(text for text in told if text)

@@ -3,7 +3,17 @@ import math
 import numpy as np
 import pytest
 
-from benchkit.judge.compare import LOOKS, Comparison, Triple, Verdict, compare, compare_triples, minimum_detectable
+from benchkit.core.errors import MeasurementFailed
+from benchkit.judge.compare import (
+    LOOKS,
+    Comparison,
+    Triple,
+    Verdict,
+    compare_triples,
+    drift_of,
+    minimum_detectable,
+)
+from benchkit.judge.looks import Rules, compare
 
 
 def triples(effect: float, *, n: int, seed: int = 0, sigma: float = 0.01, drift: float = 0.0) -> list[Triple]:
@@ -19,7 +29,7 @@ def triples(effect: float, *, n: int, seed: int = 0, sigma: float = 0.01, drift:
 
 def run(effect: float, **settings: float) -> Comparison:
     source = iter(triples(effect, n=LOOKS[-1], **settings))  # type: ignore[arg-type]
-    return compare(lambda: next(source))
+    return compare(lambda: next(source), Rules())
 
 
 def test_the_same_artifact_is_hardly_ever_told_apart() -> None:
@@ -94,3 +104,80 @@ def test_detectable_effect() -> None:
     assert minimum_detectable(np.array([0.1]), margin=0.05, alpha=0.05) == math.inf
     small = minimum_detectable(np.full(20, 0.02), margin=0.05, alpha=0.05)
     assert small == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("effect", "sigma", "power"), [(0.10, 0.02, 0.9), (0.10, 0.03, 0.5), (-0.10, 0.02, 0.9)])
+def test_effects_are_found_at_the_stated_power(effect: float, sigma: float, power: float) -> None:
+    wanted = Verdict.SLOWER if effect > 0 else Verdict.FASTER
+    verdicts = [run(effect, seed=seed, sigma=sigma).verdict for seed in range(100)]
+    assert verdicts.count(wanted) >= 100 * power
+    opposite = {Verdict.SLOWER, Verdict.FASTER} - {wanted}
+    assert not opposite & set(verdicts)
+
+
+@pytest.mark.parametrize("effect", [0.03, 0.05, 0.10])
+def test_bounds_at_every_look_cover_what_was_injected(effect: float) -> None:
+    """Whenever a comparison ends, its bounds hold what was injected: 1 - 2 * alpha, the looks taken together."""
+    ratios = [run(effect, seed=seed, sigma=0.02).ratio for seed in range(200)]
+    held = sum(ratio.low <= 1 + effect <= ratio.high for ratio in ratios)
+    assert held >= 0.9 * 200 - 9  # Less two standard deviations.
+    assert sum(ratio.low > 1 + effect for ratio in ratios) <= 0.05 * 200 + 6
+
+
+def test_at_the_margin_failures_stay_within_the_error_declared() -> None:
+    failures = sum(run(0.05, seed=seed, sigma=0.02).verdict is Verdict.SLOWER for seed in range(300))
+    assert failures <= 0.05 * 300 + 8
+
+
+def test_what_is_called_detectable_is_detected() -> None:
+    """An increase of the size printed is called slower in about four of five comparisons of so many pairs."""
+    found = 0
+    for seed in range(200):
+        sigma = 0.03
+        alpha = 0.05 / 3
+        spread = sigma * math.sqrt(2)  # A and B both vary.
+        normal = np.random.default_rng(10_000 + seed).normal(0, spread, 20)
+        effect = minimum_detectable(normal, margin=0.05, alpha=alpha)
+        found += compare_triples(triples(effect, n=20, seed=seed, sigma=sigma)).ratio.low > 1.05
+    assert 0.68 * 200 <= found <= 0.92 * 200
+
+
+def test_a_slowing_machine_is_named_and_does_not_touch_the_ratio() -> None:
+    covered = named = 0
+    for seed in range(60):
+        found = compare_triples(triples(0.0, n=12, seed=seed, sigma=0.01, drift=0.3))
+        covered += found.ratio.low <= 1.0 <= found.ratio.high
+        named += found.drift.detail is not None
+        assert found.verdict in {Verdict.EQUAL, Verdict.NOT_SLOWER, Verdict.INCONCLUSIVE}
+    assert covered >= 56
+    assert named == 60
+    assert 0.2 < found.drift.change < 0.4
+    assert "rose by" in found.drift.detail
+
+
+def test_no_drift_is_hardly_ever_named() -> None:
+    named = sum(drift_of(triples(0.1, n=12, seed=seed, sigma=0.01)).detail is not None for seed in range(100))
+    assert named <= 3
+    assert drift_of(triples(0.0, n=2)).low is None
+
+
+def test_what_must_be_detected_and_cannot_is_not_passed() -> None:
+    some = triples(0.0, n=6, sigma=0.005)
+    assert compare_triples(some).verdict is Verdict.EQUAL
+    held = compare_triples(some, must_detect=0.055)
+    assert held.verdict is Verdict.INCONCLUSIVE
+    assert "would be found" in held.reason
+
+
+def test_figures_that_do_not_vary_are_compared() -> None:
+    """Memory in whole pages: every process gives the same."""
+    same = [Triple(100.0, 100.0, 100.0)] * 6
+    assert compare_triples(same).verdict is Verdict.EQUAL
+    more = [Triple(100.0, 110.0, 100.0)] * 6
+    assert compare_triples(more).verdict is Verdict.SLOWER
+    assert compare_triples(more).ratio.low == pytest.approx(1.1)
+
+
+def test_zero_has_no_ratio() -> None:
+    with pytest.raises(MeasurementFailed, match="zero"):
+        compare_triples([Triple(1.0, 0.0, 1.0)] * 6)

@@ -1,0 +1,94 @@
+"""The fresh processes of a comparison, run in turn: A B A', A' B A; disturbed ones are run again."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from benchkit.bench.job import Job
+from benchkit.bench.launch import run_in_child
+from benchkit.bench.noise_verdict import noise_of
+from benchkit.core.progress import Progress
+from benchkit.core.records import Measured, Noise
+from benchkit.judge.arms import ARMS, Outcome, raw_values, triples_of
+from benchkit.judge.compare import Triple
+
+_SPARE_TRIPLES = 6  # Disturbed triples that are measured again, in one comparison; more is the machine's own state.
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Processes:
+    """Runs triples and keeps what they gave.
+
+    Attributes:
+        jobs: The job of each arm; all of one kind.
+        batch_size: Examples per call.
+        affinity: Cores asked for; None when none were.
+        timeout_s: Longest life of one process.
+        quantity: What is compared.
+        statistic: Figure of one process.
+        most_pairs: Pairs of the last look, for the progress.
+        progress: Told of each pair.
+        taken: Arm and outcome of every process that counts, in the order taken.
+        disturbed: What disturbed each triple that was measured again.
+    """
+
+    jobs: Mapping[str, Job]
+    batch_size: int
+    affinity: tuple[int, ...] | None
+    timeout_s: float
+    quantity: str
+    statistic: str
+    most_pairs: int
+    progress: Progress
+    taken: list[tuple[str, Outcome]] = dataclasses.field(default_factory=list)
+    disturbed: list[str] = dataclasses.field(default_factory=list)
+
+    def measure(self) -> Triple:
+        """Run the next three processes; a disturbed triple is measured again, while there are spare ones.
+
+        What was disturbed is told by the kernel's counters and never by the values, so that leaving a triple out
+        favours neither arm.
+        """
+        pair = len(self.taken) // 3
+        self.progress(f"compare: pair {pair + 1} of at most {self.most_pairs}", min(1.0, pair / self.most_pairs))
+        while True:
+            order = ARMS if pair % 2 == 0 else ARMS[::-1]
+            three = [(arm, run_in_child(self.jobs[arm], timeout_s=self.timeout_s)) for arm in order]
+            noise = self._noise_of([outcome for _, outcome in three])
+            if noise.verdict == "clean" or len(self.disturbed) >= _SPARE_TRIPLES:
+                break
+            self.disturbed.append("; ".join(noise.reasons[:2]))
+        self.taken += three
+        runs = raw_values(self.quantity, [outcome for _, outcome in three], self.batch_size).runs
+        return triples_of(runs, order, self.statistic)[0]
+
+    def noise(self, triples: int | None = None) -> Noise:
+        """Return the verdict on the last so many triples together; on all by default."""
+        last = self.taken if triples is None else self.taken[-3 * triples :]
+        return self._noise_of([outcome for _, outcome in last])
+
+    def noisy(self, triples: int) -> str | None:
+        """Say what disturbed the last so many triples; None when nothing did."""
+        found = self.noise(triples)
+        return None if found.verdict == "clean" else "; ".join(found.reasons[:3])
+
+    def raw(self) -> Measured:
+        """Return the raw values of every process in the order taken, and which arm each belongs to."""
+        found = raw_values(self.quantity, [outcome for _, outcome in self.taken], self.batch_size)
+        details = found.details | {"order": [arm for arm, _ in self.taken], "statistic": self.statistic}
+        return found.model_copy(update={"statistics": {}, "details": details})
+
+    @property
+    def provider(self) -> str:
+        """Execution provider that ran; said to be unproved where the pass proves none."""
+        proof = self.taken[0][1].get("proof") or {}
+        return str(proof.get("provider") or "not proved in this pass")
+
+    def _noise_of(self, outcomes: list[Outcome]) -> Noise:
+        kind, threads = self.jobs["a"].kind, self.jobs["a"].options.threads
+        if kind == "time":
+            return noise_of(outcomes, threads=threads, affinity=self.affinity)
+        if kind == "energy":
+            details = raw_values(self.quantity, outcomes, self.batch_size).details
+            reasons = tuple(details.get("warnings", ())) or ("others used the CPU",)
+            return Noise(verdict="noisy", reasons=reasons) if any(details["contaminated"]) else Noise(verdict="clean")
+        return Noise(verdict="clean")  # What a process keeps in memory does not depend on its neighbours.
