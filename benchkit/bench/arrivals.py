@@ -48,7 +48,7 @@ def poisson_arrivals_ns(
             at_s = np.concatenate([at_s, np.cumsum(gaps_s) + (at_s[-1] if len(at_s) else 0.0)])
     if duration_s is not None:
         at_s = at_s[at_s < duration_s]
-    return np.rint(at_s * 1e9).astype(np.int64)
+    return _whole_ns(at_s * 1e9)
 
 
 def even_arrivals_ns(rate_per_s: float, count: int) -> Arrivals:
@@ -68,7 +68,11 @@ def even_arrivals_ns(rate_per_s: float, count: int) -> Arrivals:
         BenchkitError: The rate is not above 0.
     """
     _check_rate(rate_per_s)
-    return np.rint(np.arange(1, count + 1) * (1e9 / rate_per_s)).astype(np.int64)
+    return _whole_ns(np.arange(1, count + 1) * (1e9 / rate_per_s))
+
+
+def _whole_ns(values_ns: npt.NDArray[np.float64]) -> Arrivals:
+    return np.asarray(np.rint(values_ns), dtype=np.int64)
 
 
 def _check_rate(rate_per_s: float) -> None:

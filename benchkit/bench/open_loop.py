@@ -78,7 +78,8 @@ class Served:
         the kernel it is the time to wake up.
         """
         free_ns = np.concatenate([np.zeros(1, dtype=np.int64), _array(self.end_ns)[:-1]])[: len(self.end_ns)]
-        return _array(self.begin_ns) - np.maximum(_array(self.arrival_ns), free_ns)
+        ready_ns: Nanoseconds = np.maximum(_array(self.arrival_ns), free_ns)
+        return _array(self.begin_ns) - ready_ns
 
     @property
     def window_ns(self) -> int:
@@ -129,8 +130,9 @@ def serve(
             cut = "late"
         if cut:
             break
+        prepared = inputs[index % len(inputs)]
         begins.append(clock_ns() - start_ns)
-        call(inputs[index % len(inputs)])
+        call(prepared)
         ends.append(clock_ns() - start_ns)
         late += ends[-1] - arrival_ns > late_ns
     served = len(ends)

@@ -13,7 +13,7 @@ CAPACITY_PER_S = 1 / SERVICE_S
 
 
 def p99_of_queue(rate_per_s: float, queries: int, seed: int) -> float:
-    """Nearest-rank p99 response of M/D/1, Lindley's recursion unrolled: end_i = (i + 1) S + max of a_j - j S, j <= i."""
+    """Nearest-rank p99 response of M/D/1, by Lindley: end_i = (i + 1) S + max of a_j - j S over j <= i."""
     arrivals_s = poisson_arrivals_ns(rate_per_s, count=queries, seed=seed) * 1e-9
     order = np.arange(queries) * SERVICE_S
     response_s = order + SERVICE_S + np.maximum.accumulate(arrivals_s - order) - arrivals_s

@@ -118,13 +118,13 @@ def test_nothing_served_is_nothing() -> None:
 
 def test_the_closed_loop_does_not_see_a_stall_and_the_open_loop_does() -> None:
     """Section 1 of measurement.md: calls of 5 ms, 0.2 % of them of 400 ms, at 50 and 80 % of what they can do."""
-    n = 150_000
+    n = 600_000  # Stalls come in clusters: of 150,000 calls at 80 %, p99 still has a standard error of 12 %.
     durations = np.where(np.random.default_rng(0).random(n) < 0.002, 400 * MS, 5 * MS).tolist()
     # The closed loop asks again as soon as it has an answer, and times its own calls: all are there at 0.
     assert 5 <= p99_ms(World().serve(durations, [0] * n).service_ns) <= 6
     for load, expected_ms in ((0.5, 405), (0.8, 929)):
         arrivals_ns = poisson_arrivals_ns(load * 1e9 / float(np.mean(durations)), count=n, seed=1)
-        assert p99_ms(World().serve(durations, arrivals_ns).response_ns) == pytest.approx(expected_ms, rel=0.12)
+        assert p99_ms(World().serve(durations, arrivals_ns).response_ns) == pytest.approx(expected_ms, rel=0.15)
 
 
 def test_one_stall_in_500_calls_at_half_load() -> None:
