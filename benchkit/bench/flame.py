@@ -18,8 +18,6 @@ from benchkit.core.errors import EnvironmentLacks, MeasurementFailed
 
 _TIMEOUT_S = 600.0
 _DENIED = ("permission denied", "operation not permitted", "sys_ptrace", "elevated permissions")
-# Anything that py-spy prints itself; the rest of its standard output is the worker's.
-_PY_SPY_SAYS = "py-spy>"
 
 
 def flame(
@@ -44,11 +42,12 @@ def flame(
         rate_hz: Samples in a second.
         duration_s: Sample no longer than this, and end the worker; None follows it to its end.
         native: Show the frames of C and C++ libraries too, where py-spy can unwind them (Linux and Windows, x86-64).
+            Libraries without symbols, as onnxruntime's wheels are, show bare addresses.
         environment: Of the worker; None for our own.
         timeout_s: Longest life of each recording.
 
     Returns:
-        What the worker answered in the last recording, None when it was ended before.
+        What the worker answered in the last recording, its error included; None when it was ended before.
 
     Raises:
         EnvironmentLacks: py-spy is not installed, or may not look into other processes.
@@ -101,8 +100,11 @@ def _answer(text: str) -> dict[str, Any] | None:
     """Return the worker's outcome from between py-spy's own lines."""
     for line in reversed(text.splitlines()):
         if line.startswith("{"):
-            # py-spy writes to the same pipe: its words may follow on the line.
-            answer: dict[str, Any] = json.JSONDecoder().raw_decode(line.partition(_PY_SPY_SAYS)[0])[0]
+            try:
+                # py-spy writes to the same pipe: its words may follow on the line.
+                answer: dict[str, Any] = json.JSONDecoder().raw_decode(line)[0]
+            except ValueError:
+                return None  # Ended in mid-answer.
             return answer
     return None
 

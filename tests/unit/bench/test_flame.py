@@ -64,6 +64,12 @@ def test_a_worker_that_was_ended_gave_no_answer(stand_in, tmp_path: Path) -> Non
     assert flame([sys.executable, "-c", ""], "{}", tmp_path / "a.svg", tmp_path / "a.json") is None
 
 
+def test_the_answer_between_the_recorders_words() -> None:
+    assert module._answer('py-spy> Sampling\n\n{"seen": "py-spy> {"}py-spy> Stopped\n') == {"seen": "py-spy> {"}
+    assert module._answer('py-spy> Sampling\n{"seen": [1, 2') is None
+    assert module._answer("py-spy> Sampling\n") is None
+
+
 @pytest.mark.parametrize(
     "said",
     [
