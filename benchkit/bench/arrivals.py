@@ -3,6 +3,8 @@
 Serving the queries is left to `open_loop`.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -71,7 +73,7 @@ def even_arrivals_ns(rate_per_s: float, count: int) -> Arrivals:
     return _whole_ns(np.arange(1, count + 1) * (1e9 / rate_per_s))
 
 
-def _whole_ns(values_ns: npt.NDArray[np.float64]) -> Arrivals:
+def _whole_ns(values_ns: npt.NDArray[np.floating[Any]]) -> Arrivals:
     return np.asarray(np.rint(values_ns), dtype=np.int64)
 
 

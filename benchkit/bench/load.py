@@ -22,6 +22,7 @@ LowOrServer = Literal["server", "low-rate"]
 ENGINES = ("benchkit", "loadgen")
 # Beyond the last arrival, so that a queue within reason is served to its end.
 _DRAIN_SHARE = 0.5
+_SERVICE_TOLERANCE = 0.15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ def drive(
     Returns:
         `rate_per_s` (None when no rate was found), `capacity_per_s`, the raw values `arrival_ns`, `begin_ns`, `end_ns`,
         `response_ns`, and what they say of themselves: `waiting`, `cut`, `overloaded`, `utilisation`,
-        `growth_s_per_s`, `lateness_ns`, `littles_law`, `warnings`; `search` where the rate was searched for, `loadgen`
+        `service_ratio` (mean call against that of the saturated window), `growth_s_per_s`, `lateness_ns`, `littles_law`, `warnings`; `search` where the rate was searched for, `loadgen`
         where that drove. Where no rate was found there are no raw values: they belong to no rate that is claimed.
 
     Raises:
@@ -134,6 +135,11 @@ def outcome_of(served: Served, *, rate_per_s: float, capacity_per_s: float, scen
         warnings.append(f"the time was over with {len(served.waiting_ns)} queries waiting")
     if not little.holds:
         warnings.append(_broken_law(little.relative_difference))
+    ratio = float(np.mean(served.service_ns)) * 1e-9 * capacity_per_s if served.end_ns else None
+    if scenario == "server" and ratio is not None and abs(ratio - 1) > _SERVICE_TOLERANCE:
+        warnings.append(
+            f"calls took {ratio:.2f} times as long as in the saturated window: shares of the capacity are off by as much"
+        )
     # At a low rate the waking up is what is looked for, not a fault of the generator.
     late = "" if scenario == "low-rate" else lateness_warning(served)
     return {
@@ -147,6 +153,7 @@ def outcome_of(served: Served, *, rate_per_s: float, capacity_per_s: float, scen
         "cut": served.cut,
         "overloaded": keeping.overloaded,
         "utilisation": keeping.utilisation,
+        "service_ratio": ratio,
         "growth_s_per_s": keeping.growth_s_per_s,
         "lateness_ns": _summary(served.lateness_ns),
         "littles_law": dataclasses.asdict(little),

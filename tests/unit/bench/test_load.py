@@ -62,6 +62,12 @@ def test_the_seed_draws_the_arrivals() -> None:
     assert first == again != other
 
 
+def test_a_machine_that_changed_its_speed_since_the_capacity_was_measured_is_told() -> None:
+    outcome = World(call_ns=6_500_000).drive(Load(share_of_capacity=0.5))
+    assert outcome["service_ratio"] == pytest.approx(1.3, rel=1e-3)
+    assert "1.30 times as long" in outcome["warnings"][0]
+
+
 def test_an_overloaded_system_is_said_and_ends() -> None:
     outcome = World().drive(Load(rate_per_s=1000.0, queries=100_000, max_duration_s=3.0))
     assert outcome["overloaded"]
