@@ -74,9 +74,10 @@ def drive(
 
     Returns:
         `rate_per_s` (None when no rate was found), `capacity_per_s`, the raw values `arrival_ns`, `begin_ns`, `end_ns`,
-        `response_ns`, and what they say of themselves: `waiting`, `cut`, `overloaded`, `utilisation`,
-        `service_ratio` (mean call against that of the saturated window), `growth_s_per_s`, `lateness_ns`, `littles_law`, `warnings`; `search` where the rate was searched for, `loadgen`
-        where that drove. Where no rate was found there are no raw values: they belong to no rate that is claimed.
+        `response_ns`, and what they say of themselves: `waiting`, `cut`, `overloaded`, `utilisation`, `service_ratio`
+        (mean call against that of the saturated window), `growth_s_per_s`, `lateness_ns`, `littles_law`, `warnings`;
+        `search` where the rate was searched for, `loadgen` where that drove. Where no rate was found there are no raw
+        values: they belong to no rate that is claimed.
 
     Raises:
         BenchkitError: The load does not fit the scenario or the engine.
@@ -138,7 +139,7 @@ def outcome_of(served: Served, *, rate_per_s: float, capacity_per_s: float, scen
     ratio = float(np.mean(served.service_ns)) * 1e-9 * capacity_per_s if served.end_ns else None
     if scenario == "server" and ratio is not None and abs(ratio - 1) > _SERVICE_TOLERANCE:
         warnings.append(
-            f"calls took {ratio:.2f} times as long as in the saturated window: shares of the capacity are off by as much"
+            f"calls took {ratio:.2f} times as long as in the saturated window: shares of the capacity are off by that"
         )
     # At a low rate the waking up is what is looked for, not a fault of the generator.
     late = "" if scenario == "low-rate" else lateness_warning(served)
