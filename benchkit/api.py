@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchkit.bench.plan import Matrix
-from benchkit.bench.profile import artifacts_for
-from benchkit.bench.profile import profile as profile_artifacts
+from benchkit.bench.matrix import Matrix
+from benchkit.bench.profile import artifacts_for, plan
+from benchkit.bench.profile import profile as profile_plan
 from benchkit.bench.score import ScoreSettings, data_for
 from benchkit.bench.score import score as score_artifact
 from benchkit.bench.targets import resolve
@@ -16,6 +16,7 @@ from benchkit.core.progress import Progress, silent
 from benchkit.core.records import Measured, Record
 from benchkit.core.settings import validated
 from benchkit.core.store import read_records
+from benchkit.report.notebook import default_progress
 from benchkit.tasks.table import task_named
 
 if TYPE_CHECKING:
@@ -77,24 +78,40 @@ class Records(Sequence[Record]):
 
     def _repr_html_(self) -> str:
         """Show the comparison table in a notebook."""
-        return "".join(record._repr_html_() for record in self._records)
+        from benchkit.report.notebook import records_html
+
+        return records_html(self._records)
 
 
-def profile(target: Target | Sequence[Target], *, progress: Progress = silent, **matrix: Any) -> Records:
+def profile(
+    target: Target | Sequence[Target],
+    *,
+    data: Target | None = None,
+    journal: Target | None = None,
+    progress: Progress | None = None,
+    **matrix: Any,
+) -> Records:
     """Measure targets over a matrix, as `benchkit profile` does.
 
     Args:
         target: One target or several: folder, .onnx file, hub id, or "arch:PRESET".
-        progress: Told of each process.
-        **matrix: Fields of `benchkit.bench.plan.Matrix`: batch_size=[1, 8], sequence_length=[32, 128] ...
+        data: Folder of the data, for `lengths_from`.
+        journal: JSON-lines file of finished processes: an interrupted call goes on where it was.
+        progress: Told of each process; by default a bar in a notebook and nothing elsewhere.
+        **matrix: Fields of `benchkit.bench.matrix.Matrix`: batch_size=[1, 8], sequence_length=[32, 128] ...
 
     Raises:
         BenchkitError: A target cannot be opened, or a field is unknown.
     """
     targets = [target] if isinstance(target, str | Path) else list(target)
     settings = validated(matrix, Matrix, where="benchkit.profile")
-    artifacts = artifacts_for([str(one) for one in targets], settings, progress)
-    return Records(profile_artifacts(artifacts, settings, progress=progress))
+    progress = progress or default_progress()
+    planned = plan(
+        artifacts_for([str(one) for one in targets], settings, progress),
+        settings,
+        data=None if data is None else Path(data),
+    )
+    return Records(profile_plan(planned, journal=None if journal is None else Path(journal), progress=progress))
 
 
 def score(

@@ -6,10 +6,13 @@ Dataclasses, not pydantic: what the worker imports counts into the memory that i
 import dataclasses
 from typing import Any, Literal
 
+from benchkit.bench.inputs import Workload
+from benchkit.bench.load import Load
 from benchkit.bench.timing import Schedule
 from benchkit.runtimes.protocol import SessionOptions
 
-Pass = Literal["time", "memory", "energy"]
+Scenario = Literal["single-stream", "server", "low-rate", "offline"]
+Pass = Literal["time", "memory", "energy", "idle", "cold-start", "coverage"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,24 +24,29 @@ class Job:
         model: Path of the model file.
         runtime: Name in the table of runtimes.
         options: How the session is opened.
-        batch_size: Examples per call.
-        sequence_length: Tokens per example.
-        vocabulary_size: Token ids are drawn below it.
-        seed: Seed of the token ids.
-        scenario: "single-stream" times calls and a saturated window, "offline" the window only.
+        workload: What is fed: shapes, lengths, padding, texts.
+        seed: Seed of the arrivals.
+        scenario: "single-stream" times calls and a saturated window, "offline" the window only, "server" and
+            "low-rate" answer calls that arrive by themselves.
+        load: How calls arrive, for the last two.
         schedule: How long each part lasts.
+        affinity: Logical cores to be bound to; None leaves the binding alone.
+        page_cache: For cold starts: "cold" drops the model's files from the page cache before, "warm" reads them.
+        files: Files of the artifact, for that.
     """
 
     kind: Pass
     model: str
     runtime: str
     options: SessionOptions
-    batch_size: int
-    sequence_length: int
-    vocabulary_size: int
+    workload: Workload
     seed: int
-    scenario: str
+    scenario: Scenario
+    load: Load | None
     schedule: Schedule
+    affinity: tuple[int, ...] | None = None
+    page_cache: Literal["cold", "warm"] | None = None
+    files: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the job as a JSON object."""
@@ -47,5 +55,13 @@ class Job:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Job":
         """Read a job back."""
-        inner = {"options": SessionOptions(**value["options"]), "schedule": Schedule(**value["schedule"])}
+        load = value["load"]
+        inner = {
+            "options": SessionOptions(**value["options"]),
+            "workload": Workload.from_json(value["workload"]),
+            "load": None if load is None else Load(**load),
+            "schedule": Schedule(**value["schedule"]),
+            "affinity": None if value["affinity"] is None else tuple(value["affinity"]),
+            "files": tuple(value["files"]),
+        }
         return cls(**(value | inner))

@@ -1,87 +1,30 @@
-"""Matrix -> cells -> interleaved jobs, and how long they will take. Running them is left to `profile`."""
+"""Matrix -> cells -> interleaved jobs. What is asked stands in `matrix`, running them is left to `profile`."""
 
+import dataclasses
 import itertools
 import random
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import pydantic
-
-from benchkit.bench.job import Job, Pass
+from benchkit.bench.inputs import ASSUMED_VOCABULARY, Padding, Workload
+from benchkit.bench.job import Job, Pass, Scenario
+from benchkit.bench.load import Load
+from benchkit.bench.matrix import Matrix
 from benchkit.bench.timing import Schedule
 from benchkit.core.artifacts import Artifact
-from benchkit.core.errors import BenchkitError, EnvironmentLacks, unknown_name
-from benchkit.core.frozen import Setting
-from benchkit.core.registry import RUNTIMES
-from benchkit.host.facts import usable_cores
+from benchkit.core.errors import BenchkitError
 from benchkit.runtimes.protocol import SessionOptions
+from benchkit.tasks.lengths import Drawn
 
-DEVICES = ("cpu", "cuda")
-SCENARIOS = ("single-stream", "offline")
-_LATER_SCENARIOS = ("server",)
-
-# Seconds that a worker spends besides its loops: interpreter, imports, session. Seen on two cores of a server.
-_START_S = 0.6
-_ENERGY_S = 2.0
 # Memory is repeatable to about 1 %, so that it needs fewer processes than time does.
 _MEMORY_RUNS = 2
-
-
-class Matrix(Setting):
-    """What is asked of each target: the product of these lists, with everything resolved.
-
-    Attributes:
-        batch_size: Examples per call.
-        sequence_length: Tokens per example.
-        threads: Threads inside one operator. One by default: the count that differs least between machines.
-        runtime: Names in the table of runtimes.
-        device: "cpu" or "cuda".
-        scenario: "single-stream" (latency and throughput) or "offline" (throughput alone).
-        precision: Precisions to make of each target; () takes each as it is.
-        provider: Execution provider; None takes the device's own.
-        runs: Fresh processes that are timed for each cell; 5 are needed for bounds between processes.
-        seed: Seed of the token ids and of the order of the cells.
-    """
-
-    batch_size: tuple[pydantic.PositiveInt, ...] = (1,)
-    sequence_length: tuple[int, ...] = (128,)
-    threads: tuple[pydantic.PositiveInt, ...] = (1,)
-    runtime: tuple[str, ...] = ("onnxruntime",)
-    device: tuple[str, ...] = ("cpu",)
-    scenario: tuple[str, ...] = ("single-stream",)
-    precision: tuple[str, ...] = ()
-    provider: str | None = None
-    runs: pydantic.PositiveInt = 5
-    seed: int = 0
-
-    @pydantic.field_validator("sequence_length")
-    @classmethod
-    def _room_for_special_tokens(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(length < 2 for length in value):
-            raise ValueError(f"must be at least 2 ([CLS] and [SEP]), got {min(value)}")
-        return value
-
-    @pydantic.model_validator(mode="after")
-    def _no_list_is_empty(self) -> "Matrix":
-        for name in ("batch_size", "sequence_length", "threads", "runtime", "device", "scenario"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} must name at least one value")
-        return self
-
-    def check_names(self) -> None:
-        """Raise the error for a runtime, device or scenario that is in no table."""
-        for name in self.runtime:
-            if name not in RUNTIMES.names():
-                raise unknown_name("runtime", name, RUNTIMES.names())
-        for name in self.device:
-            if name not in DEVICES:
-                raise unknown_name("device", name, DEVICES)
-        for name in self.scenario:
-            if name in _LATER_SCENARIOS:
-                raise BenchkitError(
-                    f"scenario '{name}' is not measured by this version", remedy=f"choose among {', '.join(SCENARIOS)}"
-                )
-            if name not in SCENARIOS:
-                raise unknown_name("scenario", name, SCENARIOS)
+_ENERGY_RUNS = 5
+_COLD_RUNS = 5
+_LOW_RATE_PER_S = 1.0
+_LOAD = 0.5
+_LOW_RATE_CALLS = 12
+_SERVER_CALLS = 300
+_DRAWN_BATCHES = 32  # Lengths of real text differ much: eight batches would be a sample too small of them.
 
 
 class Spot(NamedTuple):
@@ -90,30 +33,32 @@ class Spot(NamedTuple):
     artifact: Artifact
     runtime: str
     options: SessionOptions
-    batch_size: int
-    sequence_length: int
-    scenario: str
+    workload: Workload
+    scenario: Scenario
+    load: Load | None = None
+    affinity: tuple[int, ...] | None = None
 
     def label(self) -> str:
         """Name the cell for people."""
-        shape = f"batch {self.batch_size} x {self.sequence_length} tokens"
+        shape = f"batch {self.workload.batch_size} x {self.workload.sequence_length} tokens"
         return f"{self.artifact.manifest.name}, {shape}, {self.options.threads} thread(s)"
 
 
 class PlannedJob(NamedTuple):
-    """A job and where its outcome belongs."""
+    """A job and the cells that its outcome belongs to."""
 
-    spot: int
+    spots: tuple[int, ...]
     run: int
     job: Job
 
 
-def spots(artifacts: dict[str, list[Artifact]], matrix: Matrix) -> list[Spot]:
+def spots(artifacts: dict[str, list[Artifact]], matrix: Matrix, drawn: Mapping[str, Drawn] | None = None) -> list[Spot]:
     """List the cells.
 
     Args:
         artifacts: Artifacts to measure by runtime.
         matrix: What is asked.
+        drawn: Texts and their token lengths by artifact id, where the matrix draws lengths from a task.
 
     Returns:
         One spot for each artifact and point of the matrix, in the order asked.
@@ -121,62 +66,123 @@ def spots(artifacts: dict[str, list[Artifact]], matrix: Matrix) -> list[Spot]:
     Raises:
         EnvironmentLacks: More threads are asked for than this process has cores.
     """
-    if max(matrix.threads) > usable_cores():
-        raise EnvironmentLacks(
-            f"asked for {max(matrix.threads)} threads, and this process may use {usable_cores()} cores",
-            remedy=f"ask for --threads up to {usable_cores()}",
-        )
+    matrix.check_cores()
     points = itertools.product(
-        matrix.runtime, matrix.device, matrix.threads, matrix.scenario, matrix.batch_size, matrix.sequence_length
+        matrix.runtime,
+        matrix.device,
+        matrix.threads,
+        matrix.scenario,
+        matrix.padding,
+        matrix.batch_size,
+        matrix.sequence_length,
     )
     return [
-        Spot(artifact, runtime, _options(device, threads, matrix.provider), batch_size, sequence_length, scenario)
-        for runtime, device, threads, scenario, batch_size, sequence_length in points
+        Spot(
+            artifact,
+            runtime,
+            _options(matrix, device, threads),
+            _workload(artifact, matrix, (batch_size, length, padding), (drawn or {}).get(artifact.manifest.id)),
+            scenario,
+            _load(matrix, scenario),
+            matrix.affinity,
+        )
+        for runtime, device, threads, scenario, padding, batch_size, length in points
         for artifact in artifacts[runtime]
     ]
 
 
+def job_for(spot: Spot, kind: Pass, matrix: Matrix, schedule: Schedule) -> Job:
+    """Return the job that measures one kind of quantity of a cell."""
+    return Job(
+        kind=kind,
+        model=str(spot.artifact.model_file.absolute()),
+        runtime=spot.runtime,
+        options=spot.options,
+        workload=spot.workload,
+        seed=matrix.seed,
+        scenario=spot.scenario,
+        load=spot.load,
+        schedule=schedule,
+        affinity=spot.affinity,
+    )
+
+
 def interleaved(
-    cells: list[Spot], matrix: Matrix, schedule: Schedule, *, vocabulary: dict[str, int], with_energy: bool
+    cells: Sequence[Spot], kind: Pass, runs: range, matrix: Matrix, schedule: Schedule, *, only: Sequence[int] = ()
 ) -> list[PlannedJob]:
-    """Order the jobs in randomised complete blocks: each block runs every cell once, in its own order.
+    """Order one pass in randomised complete blocks: each block runs every cell once, in its own order.
 
     A sequential sweep would hand whatever the machine does meanwhile to the cell that ran last.
 
     Args:
         cells: The cells.
-        matrix: Gives the number of runs and the seed.
+        kind: The pass.
+        runs: Numbers of the blocks; each has its own order, whatever was run before.
+        matrix: Gives the seed.
         schedule: How long each pass lasts.
-        vocabulary: Vocabulary size by artifact id.
-        with_energy: Add one energy pass for each run.
+        only: Indices of the cells that take part; () means all.
     """
-    kinds: list[tuple[Pass, int]] = [("time", run) for run in range(matrix.runs)]
-    kinds += [("memory", run) for run in range(min(matrix.runs, _MEMORY_RUNS))]
-    if with_energy:
-        kinds += [("energy", run) for run in range(matrix.runs)]
-    order = random.Random(matrix.seed)
     planned = []
-    for kind, run in kinds:
-        block = list(range(len(cells)))
-        order.shuffle(block)
+    for run in runs:
+        block = list(only or range(len(cells)))
+        random.Random(f"{matrix.seed} {kind} {run}").shuffle(block)
         planned += [
-            PlannedJob(index, run, _job(cells[index], kind, schedule, vocabulary, matrix.seed)) for index in block
+            # Arrivals are drawn anew in each process: a single draw may be a lucky one.
+            PlannedJob(
+                (index,),
+                run,
+                dataclasses.replace(job_for(cells[index], kind, matrix, schedule), seed=matrix.seed + run),
+            )
+            for index in block
         ]
     return planned
 
 
-def predicted_s(planned: list[PlannedJob]) -> float:
-    """Predict how long the jobs take, in seconds, when no single call takes longer than the floors of its pass."""
-    total_s = 0.0
-    for _, _, job in planned:
-        total_s += _START_S
-        schedule = job.schedule
-        if job.kind == "time":
-            total_s += schedule.warmup_s + schedule.throughput_s
-            total_s += schedule.min_duration_s if job.scenario == "single-stream" else 0
-        elif job.kind == "energy":
-            total_s += schedule.warmup_s + _ENERGY_S
-    return total_s
+def first_look(cells: Sequence[Spot], matrix: Matrix, schedule: Schedule, *, with_energy: bool) -> list[PlannedJob]:
+    """Plan everything that each cell gets whatever its bounds turn out to be.
+
+    Coverage comes first, so that a model that cannot be opened is told before the long part.
+    """
+    planned = _coverage(cells, matrix, schedule)
+    planned += interleaved(cells, "time", range(matrix.rule.looks[0]), matrix, schedule)
+    planned += interleaved(cells, "memory", range(min(matrix.rule.looks[0], _MEMORY_RUNS)), matrix, schedule)
+    if matrix.cold_start:
+        planned += _cold_starts(cells, matrix, schedule)
+    if with_energy:
+        everyone = tuple(range(len(cells)))
+        idle = job_for(cells[0], "idle", matrix, schedule)
+        planned.append(PlannedJob(everyone, 0, idle))
+        planned += interleaved(cells, "energy", range(_ENERGY_RUNS), matrix, schedule)
+        planned.append(PlannedJob(everyone, 1, idle))
+    return planned
+
+
+def _coverage(cells: Sequence[Spot], matrix: Matrix, schedule: Schedule) -> list[PlannedJob]:
+    """Plan one profiled run for each way of opening an artifact: the shape does not change what runs where."""
+    alike: dict[tuple[str, str, SessionOptions], list[int]] = {}
+    for index, cell in enumerate(cells):
+        options = SessionOptions(device=cell.options.device, provider=cell.options.provider)
+        alike.setdefault((cell.artifact.manifest.id, cell.runtime, options), []).append(index)
+    return [
+        PlannedJob(tuple(indices), 0, job_for(cells[indices[0]], "coverage", matrix, schedule))
+        for indices in alike.values()
+    ]
+
+
+def _cold_starts(cells: Sequence[Spot], matrix: Matrix, schedule: Schedule) -> list[PlannedJob]:
+    planned = []
+    for index, run, job in (
+        (p.spots[0], p.run, p.job) for p in interleaved(cells, "cold-start", range(2 * _COLD_RUNS), matrix, schedule)
+    ):
+        cached = dataclasses.replace(job, page_cache="cold" if run % 2 else "warm", files=_files(cells[index].artifact))
+        planned.append(PlannedJob((index,), run, cached))
+    return planned
+
+
+def _files(artifact: Artifact) -> tuple[str, ...]:
+    if artifact.folder is None:
+        return (str(artifact.model_file.absolute()),)
+    return tuple(str((artifact.folder / name).absolute()) for name in artifact.manifest.files)
 
 
 def max_positions(artifact: Artifact) -> int | None:
@@ -196,22 +202,55 @@ def check_lengths(artifact: Artifact, matrix: Matrix) -> None:
         )
 
 
-def _options(device: str, threads: int, provider: str | None) -> SessionOptions:
-    return SessionOptions(device=device, threads=threads, provider=provider)
+def vocabulary_size(artifact: Artifact) -> int:
+    """Return how many token ids the model knows; a bare .onnx file does not say, so that few are assumed."""
+    value = artifact.config().get("vocab_size")
+    return value if isinstance(value, int) else ASSUMED_VOCABULARY
 
 
-def _job(
-    cell: Spot, kind: Literal["time", "memory", "energy"], schedule: Schedule, vocabulary: dict[str, int], seed: int
-) -> Job:
-    return Job(
-        kind=kind,
-        model=str(cell.artifact.model_file.absolute()),
-        runtime=cell.runtime,
-        options=cell.options,
-        batch_size=cell.batch_size,
-        sequence_length=cell.sequence_length,
-        vocabulary_size=vocabulary[cell.artifact.manifest.id],
-        seed=seed,
-        scenario=cell.scenario,
-        schedule=schedule,
+def _options(matrix: Matrix, device: str, threads: int) -> SessionOptions:
+    return SessionOptions(
+        device=device,
+        threads=threads,
+        provider=matrix.provider,
+        spinning=matrix.spinning,
+        transfers=matrix.transfers,
+    )
+
+
+def _workload(artifact: Artifact, matrix: Matrix, shape: tuple[int, int, Padding], drawn: Drawn | None) -> Workload:
+    batch_size, sequence_length, padding = shape
+    plain = Workload(
+        batch_size=batch_size,
+        sequence_length=sequence_length,
+        padding=padding,
+        vocabulary_size=vocabulary_size(artifact),
+        seed=matrix.seed,
+    )
+    if drawn is None:
+        return plain
+    return dataclasses.replace(
+        plain,
+        lengths=drawn.lengths,
+        texts=drawn.texts,
+        tokenizer=str(artifact.model_file.parent.absolute()),
+        lengths_from=matrix.lengths_from,
+        count=_DRAWN_BATCHES,
+    )
+
+
+def _load(matrix: Matrix, scenario: str) -> Load | None:
+    if scenario not in ("server", "low-rate"):
+        return None
+    if scenario == "low-rate":
+        rate_per_s = matrix.rate_per_s or _LOW_RATE_PER_S
+        return Load(rate_per_s=rate_per_s, engine=matrix.engine, queries=_LOW_RATE_CALLS, max_duration_s=60.0)
+    given = matrix.rate_per_s is not None or matrix.find_max
+    return Load(
+        rate_per_s=matrix.rate_per_s,
+        share_of_capacity=None if given else matrix.load or _LOAD,
+        p99_at_most_s=matrix.p99_at_most_s,
+        engine=matrix.engine,
+        queries=_SERVER_CALLS,
+        max_duration_s=60.0 if matrix.find_max else 20.0,
     )

@@ -1,22 +1,25 @@
-"""Outcomes of the workers -> one frozen record a cell. Statistics come from `stats`, words from `core`."""
+"""Outcomes of the workers -> one frozen record a cell, sealed by its digest.
+
+The quantities are made in `measurements`, the verdict on noise in `noise_verdict`.
+"""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import benchkit
+from benchkit.bench import measurements
+from benchkit.bench.measurements import Outcome, gave_nothing, or_failed
+from benchkit.bench.noise_verdict import noise_of
+from benchkit.bench.peaks import Peaks
 from benchkit.bench.plan import Spot
+from benchkit.bench.roofline import attained
+from benchkit.bench.trace import Coverage, violations
 from benchkit.core.records import Cell, Measured, Measurement, Noise, NotMeasured, Record
 from benchkit.core.store import sealed
 from benchkit.host.facts import host_facts
-from benchkit.host.noise import Snapshot, disturbances
-from benchkit.stats.summaries import exact_statistics, measured
-
-Outcome = dict[str, Any]
-
-# CPU time above the threads asked for: what the interpreter and the kernel do beside the operators.
-_THREAD_TOLERANCE = 0.1
-_BEARABLE_SHARE = 0.2
+from benchkit.stats.order_statistics import ALPHA
+from benchkit.stats.summaries import exact_statistics
 
 
 def seal(**fields: Any) -> Record:
@@ -25,48 +28,80 @@ def seal(**fields: Any) -> Record:
     return Record.model_validate(sealed(draft.as_json()))
 
 
-def profile_record(
+def cell_measurements(
     spot: Spot,
-    outcomes: dict[str, list[Outcome]],
+    outcomes: Mapping[str, Sequence[Outcome]],
     *,
-    energy: NotMeasured | None,
-    seed: int,
+    no_energy: Mapping[str, NotMeasured],
     failed: Mapping[str, str] = MappingProxyType({}),
-    warnings: Sequence[str] = (),
-) -> Record:
-    """Make the record of one measured cell.
+    peaks: Peaks | None = None,
+    alpha: float = ALPHA,
+) -> dict[str, Measurement]:
+    """Return every quantity of one measured cell.
 
     Args:
         spot: The cell.
-        outcomes: Outcomes by pass ("time", "memory", "energy"), in the order taken.
-        energy: Why energy was not measured; None when it was.
-        failed: Why a memory or energy pass gave nothing, by pass.
+        outcomes: Outcomes by pass, in the order taken.
+        no_energy: Why an energy was not measured, by quantity.
+        failed: Why a pass gave nothing, by pass.
+        peaks: What this machine can do at the cell's threads; None when it was not measured.
+        alpha: One-sided error of each bound.
+    """
+    timed, batch_size = outcomes["time"], spot.workload.batch_size
+    found: dict[str, Measurement] = {}
+    if spot.scenario == "single-stream":
+        found |= measurements.closed_loop(timed, alpha)
+        found |= measurements.texts(timed, alpha) if spot.workload.texts else {}
+    elif spot.load is not None:
+        found |= measurements.open_loop(timed, batch_size, alpha)
+    found |= measurements.saturated(timed, batch_size, alpha)
+    found |= attained(found, spot.artifact, batch_size, _padded_length(timed), peaks)
+    found |= or_failed(
+        failed,
+        "memory",
+        ("peak_memory", "plateau_memory"),
+        lambda: measurements.memory(outcomes["memory"], alpha) if outcomes["memory"] else {},
+    )
+    if outcomes["cold-start"] or "cold-start" in failed:
+        found |= or_failed(
+            failed, "cold-start", ("cold_start",), lambda: measurements.cold_start(outcomes["cold-start"], alpha)
+        )
+    size = float(spot.artifact.size_bytes)
+    found["artifact_size"] = Measured(unit="B", runs=((size,),), statistics=exact_statistics(size))
+    return found | _energies(spot, outcomes, no_energy=no_energy, failed=failed, alpha=alpha)
+
+
+def profile_record(
+    spot: Spot,
+    outcomes: Mapping[str, Sequence[Outcome]],
+    *,
+    no_energy: Mapping[str, NotMeasured],
+    seed: int,
+    sampling: Mapping[str, Any],
+    failed: Mapping[str, str] = MappingProxyType({}),
+    warnings: Sequence[str] = (),
+    peaks: Peaks | None = None,
+    alpha: float = ALPHA,
+) -> Record:
+    """Make the record of one measured cell; for the other arguments see `cell_measurements`.
+
+    Args:
+        spot: The cell.
+        outcomes: Outcomes by pass, in the order taken.
+        no_energy: Why an energy was not measured, by quantity.
         seed: Seed of the inputs.
+        sampling: The stopping rule, what ended it, and the widths reached.
+        failed: Why a pass gave nothing, by pass.
         warnings: What a reader of the record has to know.
+        peaks: What this machine can do at the cell's threads.
+        alpha: One-sided error of each bound.
     """
     timed = outcomes["time"]
     everything = [outcome for passes in outcomes.values() for outcome in passes]
-    measurements: dict[str, Measurement] = {}
-    if spot.scenario == "single-stream":
-        # Nanoseconds in, whole nanoseconds out: rounding keeps 312.345 us from becoming 17 digits.
-        measurements["latency"] = measured("latency", [[round(ns * 1e-9, 9) for ns in o["latency_ns"]] for o in timed])
-    examples = [o["window"]["calls"] * spot.batch_size for o in timed]
-    windows = [o["window"] for o in timed]
-    measurements["throughput"] = measured(
-        "throughput", _per_run(n / w["wall_s"] for n, w in zip(examples, windows, strict=True))
-    )
-    measurements["cpu_time"] = measured(
-        "cpu_time", _per_run(w["cpu_s"] / n for n, w in zip(examples, windows, strict=True))
-    )
-    measurements["load_time"] = measured("load_time", _per_run(o["load_s"] for o in timed))
-    measurements["first_call"] = measured("first_call", _per_run(o["first_call_s"] for o in timed))
-    measurements["peak_memory"] = _gave_nothing(failed, "memory") or _peak_memory(outcomes["memory"])
-    size = float(spot.artifact.size_bytes)
-    measurements["artifact_size"] = Measured(unit="B", runs=((size,),), statistics=exact_statistics(size))
-    measurements["energy_package"] = (
-        energy or _gave_nothing(failed, "energy") or _energy(outcomes["energy"], spot.batch_size)
-    )
+    found = cell_measurements(spot, outcomes, no_energy=no_energy, failed=failed, peaks=peaks, alpha=alpha)
     proof = timed[0]["proof"]
+    coverage = outcomes["coverage"][0] if outcomes["coverage"] else None
+    broken = _violations(spot, coverage, proof["provider"])
     return seal(
         kind="profile",
         artifact=spot.artifact.facts(),
@@ -75,9 +110,18 @@ def profile_record(
         started_at_utc=min(outcome["started_at_utc"] for outcome in everything),
         elapsed_s=round(sum(outcome["elapsed_s"] for outcome in everything), 3),
         seed=seed,
-        measurements=measurements,
-        noise=noise_of(timed, threads=spot.options.threads),
-        warnings=tuple(warnings),
+        measurements=found,
+        noise=noise_of(timed, threads=spot.options.threads, affinity=spot.affinity, violations=broken),
+        warnings=(*warnings, *_told(timed, found), *_coverage_told(coverage, failed)),
+        sampling=dict(sampling),
+        proof=proof
+        | {
+            "busy_cores": [round(one["window"]["cpu_s"] / one["window"]["wall_s"], 3) for one in timed],
+            "output_sha256": sorted({one["output"]["sha256"] for one in timed}),
+            "output_values": timed[0]["output"]["values"],
+            "coverage": coverage["coverage"] if coverage else None,
+            "top_operators": coverage["top_operators"] if coverage else None,
+        },
     )
 
 
@@ -100,89 +144,82 @@ def failed_record(spot: Spot, reason: str, *, started_at_utc: str, seed: int) ->
 
 def cell_of(spot: Spot, provider: str) -> Cell:
     """Return the resolved settings of a cell, with the provider that was proved."""
+    workload, load = spot.workload, spot.load
     return Cell(
         runtime=spot.runtime,
         device=spot.options.device,
         provider=provider,
         threads=spot.options.threads,
         inter_op_threads=spot.options.inter_op_threads,
-        batch_size=spot.batch_size,
-        sequence_length=spot.sequence_length,
+        batch_size=workload.batch_size,
+        sequence_length=workload.sequence_length,
         scenario=spot.scenario,
+        padding=workload.padding,
+        lengths_from=workload.lengths_from,
+        rate_per_s=load.rate_per_s if load else None,
+        load=load.share_of_capacity if load else None,
+        p99_at_most_s=load.p99_at_most_s if load else None,
+        engine=load.engine if load else "benchkit",
+        affinity=spot.affinity,
+        transfers=spot.options.transfers if spot.options.device == "cuda" else None,
     )
 
 
-def noise_of(timed: Sequence[Outcome], *, threads: int) -> Noise:
-    """Judge a cell by its timed runs: disturbed, run on other threads than asked, or answering nonsense.
-
-    One run in five may be disturbed a little; more, or one that is spoiled, make the cell noisy, since tails are
-    pooled over all runs. Half of the runs spoiled, or anything that was not what was asked, void it.
-    """
-    void = [*_foreign_threads(timed, threads), *_nonsense(timed)]
-    if void:
-        return Noise(verdict="invalid", reasons=tuple(void))
-    judged = [_disturbance(outcome) for outcome in timed]
-    invalid = sum(word == "invalid" for word, _ in judged)
-    reasons = [f"run {n}: {reason}" for n, (_, found) in enumerate(judged, 1) for reason in found]
-    if 2 * invalid >= len(judged):
-        return Noise(verdict="invalid", reasons=tuple(reasons))
-    disturbed = sum(word != "clean" for word, _ in judged)
-    noisy = invalid > 0 or disturbed > _BEARABLE_SHARE * len(judged)
-    return Noise(verdict="noisy" if noisy else "clean", reasons=tuple(reasons))
-
-
-def is_spoiled(outcome: Outcome) -> bool:
-    """Tell whether one timed run by itself is worth nothing, so that it is not used again."""
-    return bool(_nonsense([outcome])) or _disturbance(outcome)[0] == "invalid"
+def _energies(
+    spot: Spot,
+    outcomes: Mapping[str, Sequence[Outcome]],
+    *,
+    no_energy: Mapping[str, NotMeasured],
+    failed: Mapping[str, str],
+    alpha: float,
+) -> dict[str, Measurement]:
+    wanted = ("energy_package", "energy_gpu") if spot.options.device == "cuda" else ("energy_package",)
+    if "energy" in failed:
+        return dict.fromkeys(wanted, gave_nothing(failed["energy"]))
+    taken = outcomes["energy"]
+    quantities = sorted({name for outcome in taken for name in outcome["readings"]})
+    found: dict[str, Measurement] = {}
+    for quantity in quantities:
+        found[quantity] = measurements.energy(taken, outcomes["idle"], spot.workload.batch_size, quantity, alpha)
+    return {name: no_energy[name] for name in wanted if name in no_energy} | found
 
 
-def _disturbance(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
-    before, after = outcome["snapshots"]
-    return disturbances(Snapshot(**before), Snapshot(**after))
-
-
-def _foreign_threads(timed: Sequence[Outcome], threads: int) -> list[str]:
-    busiest = max(outcome["window"]["cpu_s"] / outcome["window"]["wall_s"] for outcome in timed)
-    if busiest <= threads * (1 + _THREAD_TOLERANCE):
+def _violations(spot: Spot, coverage: Outcome | None, provider: str) -> list[str]:
+    if coverage is None or coverage["coverage"] is None:
         return []
-    return [f"asked for {threads} thread(s), and {busiest:.2f} cores were busy"]
+    precision = spot.artifact.manifest.precision
+    return violations(Coverage.from_json(coverage["coverage"]), provider=provider, precision=precision)
 
 
-def _nonsense(timed: Sequence[Outcome]) -> list[str]:
-    outputs = [outcome["output"] for outcome in timed]
-    found = []
-    if not all(output["finite"] for output in outputs):
-        found.append("the model answers NaN or infinity")
-    if any(output["constant"] for output in outputs):
-        found.append("the model gives the same answer to different inputs")
-    return found
+def _coverage_told(coverage: Outcome | None, failed: Mapping[str, str]) -> list[str]:
+    if "coverage" in failed:
+        return [f"which operators ran where is not known: {failed['coverage']}"]
+    if coverage is not None and coverage["coverage"] is None:
+        return ["which operators ran where is not known: this runtime gives no profile"]
+    return []
 
 
-def _gave_nothing(failed: Mapping[str, str], kind: str) -> NotMeasured | None:
-    if kind not in failed:
-        return None
-    remedy = "see the reason; the quantities of the other passes are complete"
-    return NotMeasured(reason="worker_failed", detail=failed[kind], remedy=remedy)
+def _told(timed: Sequence[Outcome], found: Mapping[str, Measurement]) -> list[str]:
+    """Say what a reader has to know of how the values came about."""
+    told = []
+    words = [outcome["steadiness"]["verdict"] for outcome in timed if "steadiness" in outcome]
+    for word in sorted(set(words) - {"steady", "unknown"}):
+        runs = [str(number) for number, one in enumerate(words, 1) if one == word]
+        detail = next(one["steadiness"]["detail"] for one in timed if one["steadiness"]["verdict"] == word)
+        told.append(f"run {', '.join(runs)} was {word}: {detail}")
+    for quantity in ("energy_package", "energy_gpu"):
+        measurement = found.get(quantity)
+        if isinstance(measurement, Measured):
+            told += measurement.details.get("warnings", [])
+    for one in timed:
+        told += one.get("served", {}).get("warnings", [])
+    share = found.get("roofline_share")
+    if isinstance(share, Measured) and share.details.get("warning"):
+        told.append(share.details["warning"])
+    return list(dict.fromkeys(told))
 
 
-def _per_run(values: Any) -> list[list[float]]:
-    return [[float(f"{value:.9g}")] for value in values]
-
-
-def _peak_memory(outcomes: Sequence[Outcome]) -> Measurement:
-    peaks = [outcome["peak_bytes"] for outcome in outcomes]
-    if any(peak is None for peak in peaks):
-        return NotMeasured(
-            reason="no_high_water_mark",
-            detail="this system keeps no peak of a process's resident memory",
-            remedy="measure on Linux or Windows",
-        )
-    measurement = measured("peak_memory", [[float(peak)] for peak in peaks])
-    controls = [float(outcome["imports_only_bytes"]) for outcome in outcomes if outcome["imports_only_bytes"]]
-    control = measured("peak_memory", [[value] for value in controls]).statistics["max"]
-    return measurement.model_copy(update={"statistics": measurement.statistics | {"imports_only": control}})
-
-
-def _energy(outcomes: Sequence[Outcome], batch_size: int) -> Measured:
-    joules = [outcome["energy_j"] / (outcome["window"]["calls"] * batch_size) for outcome in outcomes]
-    return measured("energy_package", _per_run(joules))
+def _padded_length(timed: Sequence[Outcome]) -> float:
+    """Return the mean padded tokens of an example, over the distinct batches."""
+    fed = timed[0]["fed"]
+    return float(sum(fed["padded_tokens"]) / fed["examples"])

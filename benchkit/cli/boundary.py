@@ -1,5 +1,6 @@
 """The one boundary where every way a command can end becomes a message and an exit code."""
 
+import io
 import os
 import sys
 import traceback
@@ -54,4 +55,8 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     from benchkit.cli.app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe of Windows is cp1252: an arrow that it lacks must not end a command that measured for an hour.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(guarded(lambda: app(standalone_mode=False), sys.stderr))

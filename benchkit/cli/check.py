@@ -20,7 +20,7 @@ def command(
         list[str] | None, typer.Argument(metavar="[TARGET...]", help="Profiled now, in the budgets' cells.")
     ] = None,
     records: Annotated[Path | None, typer.Option("--records", help="Records measured before.")] = None,
-    runs: options.RunsOption = 5,
+    runs: options.RunsOption = None,
     format: Annotated[
         Literal["text", "json", "markdown"], typer.Option("--format", help="How verdicts are written.")
     ] = "text",
@@ -49,9 +49,11 @@ def command(
     return exit_of(judgements, file.gate)
 
 
-def _measured(file: "BudgetFile", targets: list[str], *, runs: int, output: Path | None, quiet: bool) -> "list[Record]":
-    from benchkit.bench.plan import Matrix
-    from benchkit.bench.profile import artifacts_for, profile
+def _measured(
+    file: "BudgetFile", targets: list[str], *, runs: int | None, output: Path | None, quiet: bool
+) -> "list[Record]":
+    from benchkit.bench.matrix import Matrix
+    from benchkit.bench.profile import artifacts_for, plan, profile
     from benchkit.cli.results import keep
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
@@ -71,7 +73,7 @@ def _measured(file: "BudgetFile", targets: list[str], *, runs: int, output: Path
     matrix = validated(values, Matrix, where="the budgets' where")
     progress = progress_on(quiet=quiet)
     keep([], output)
-    records = profile(artifacts_for(targets, matrix, progress), matrix, progress=progress)
+    records = profile(plan(artifacts_for(targets, matrix, progress), matrix), progress=progress)
     keep(records, output)
     return records
 

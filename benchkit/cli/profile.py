@@ -1,5 +1,6 @@
-"""`benchkit profile TARGET...`: measure latency, throughput, memory and size of each target over a matrix."""
+"""`benchkit profile TARGET...`: measure latency, throughput, memory, energy and size of each target over a matrix."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,8 +9,7 @@ from benchkit.cli import options
 from benchkit.core.errors import Exit
 
 if TYPE_CHECKING:
-    from benchkit.bench.plan import Matrix
-    from benchkit.core.artifacts import Artifact
+    from benchkit.bench.profile import Plan
 
 
 def command(
@@ -26,9 +26,28 @@ def command(
     device: options.DeviceOption = "cpu",
     scenario: options.ScenarioOption = "single-stream",
     precision: options.PrecisionOption = None,
+    padding: options.PaddingOption = "max",
+    lengths_from: options.LengthsFromOption = None,
+    data: options.DataOption = None,
+    rate: options.RateOption = None,
+    load: options.LoadOption = None,
+    find_max: options.FindMaxOption = False,
+    p99_at_most_s: options.P99Option = None,
+    engine: options.EngineOption = "benchkit",
     provider: options.ProviderOption = None,
-    runs: options.RunsOption = 5,
+    affinity: options.AffinityOption = None,
+    spinning: options.SpinningOption = True,
+    transfers: options.TransfersOption = True,
+    cold_start: options.ColdStartOption = False,
+    runs: options.RunsOption = None,
+    max_seconds: options.MaxSecondsOption = None,
     cell_timeout: options.CellTimeoutOption = 300.0,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Keep the runtime's profile of each cell in this folder (Perfetto).")
+    ] = None,
+    flame: Annotated[
+        Path | None, typer.Option("--flame", help="Keep py-spy's flame graph of each cell in this folder.")
+    ] = None,
     format: options.FormatOption = "text",
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
@@ -36,8 +55,10 @@ def command(
     seed: options.SeedOption = 0,
 ) -> Exit:
     """Measure latency with bounds, throughput, peak memory and size, each cell in fresh processes."""
-    from benchkit.bench.plan import Matrix
-    from benchkit.bench.profile import artifacts_for, profile
+    from benchkit.bench.matrix import Matrix
+    from benchkit.bench.profile import artifacts_for, plan, profile
+    from benchkit.bench.traced import keep_flames, keep_traces
+    from benchkit.cli.live import LiveTable
     from benchkit.cli.results import exit_of_records, journal_of, keep, print_records
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
@@ -50,16 +71,38 @@ def command(
         device=device,
         scenario=scenario,
         precision=precision,
-    )
-    matrix = validated(values | {"provider": provider, "runs": runs, "seed": seed}, Matrix, where="the matrix flags")
+        padding=padding,
+        affinity=affinity,
+    ) | {
+        "provider": provider,
+        "lengths_from": lengths_from,
+        "rate_per_s": rate,
+        "load": load,
+        "find_max": find_max,
+        "p99_at_most_s": p99_at_most_s,
+        "engine": engine,
+        "spinning": spinning,
+        "transfers": transfers,
+        "cold_start": cold_start,
+        "runs": runs,
+        "stopping": {} if max_seconds is None else {"max_seconds": max_seconds},
+        "seed": seed,
+    }
+    matrix = validated(values, Matrix, where="the matrix flags")
     progress = progress_on(quiet=quiet)
-    artifacts = artifacts_for(targets, matrix, progress)
+    planned = plan(artifacts_for(targets, matrix, progress), matrix, data=data)
     if dry_run:
-        _print_plan(artifacts, matrix)
+        _print_plan(planned)
         return Exit.OK
     keep([], output)
     journal = journal_of(output)
-    records = profile(artifacts, matrix, journal=journal, cell_timeout_s=cell_timeout, progress=progress)
+    with LiveTable(progress, quiet=quiet) as table:
+        records = profile(
+            planned, journal=journal, cell_timeout_s=cell_timeout, progress=table.progress, watch=table.watch
+        )
+        for folder, keep_extra in ((trace, keep_traces), (flame, keep_flames)):
+            if folder is not None:
+                keep_extra(planned, folder, timeout_s=cell_timeout, progress=table.progress)
     keep(records, output)
     print_records(records, format)
     if journal is not None and exit_of_records(records) is Exit.OK:
@@ -67,14 +110,17 @@ def command(
     return exit_of_records(records)
 
 
-def _print_plan(artifacts: "dict[str, list[Artifact]]", matrix: "Matrix") -> None:
-    from benchkit.bench.plan import predicted_s
-    from benchkit.bench.profile import plan
-    from benchkit.bench.timing import Schedule
+def _print_plan(planned: "Plan") -> None:
+    from benchkit.bench.prediction import Prediction
 
-    cells, jobs, energy = plan(artifacts, matrix, Schedule())
-    for cell in cells:
+    rule = planned.matrix.rule
+    for cell in planned.cells:
         typer.echo(f"{cell.label()}, {cell.runtime} on {cell.options.device}, {cell.scenario}")
-    typer.echo(f"{len(cells)} cells, {len(jobs)} fresh processes, about {predicted_s(jobs):.0f} s if calls are short")
-    if energy is not None:
-        typer.echo(f"energy will not be measured: {energy.detail}")
+    first_s = Prediction(planned.cells).of(planned.jobs)
+    typer.echo(f"{len(planned.cells)} cells, {len(planned.jobs)} fresh processes, about {first_s:.0f} s")
+    budget_s = rule.budget_s(len(planned.cells))
+    if len(rule.looks) > 1 and budget_s > first_s:
+        more = f"where bounds are wider than {rule.p50_within:.0%} (p50) or {rule.p95_within:.0%} (p95)"
+        typer.echo(f"then more processes {more}, up to {budget_s:.0f} s in all")
+    for quantity, missing in planned.no_energy.items():
+        typer.echo(f"{quantity} will not be measured: {missing.detail}")

@@ -13,6 +13,7 @@ import pydantic
 
 from benchkit.core.errors import BenchkitError
 from benchkit.core.frozen import Fact
+from benchkit.core.json_files import read_json
 from benchkit.core.store import digest, file_sha256, utc_now
 
 MANIFEST = "artifact.json"

@@ -91,7 +91,15 @@ QUANTITIES = {
 }
 
 # The suffix of a budget key (`at_most_s`) by base unit; a suffix that is not the quantity's is an error.
-UNIT_SUFFIXES = {"s": "s", "B": "bytes", "J": "j", "examples/s": "per_s", "tokens/s": "per_s", "FLOP/s": "per_s", "ratio": "ratio"}
+UNIT_SUFFIXES = {
+    "s": "s",
+    "B": "bytes",
+    "J": "j",
+    "examples/s": "per_s",
+    "tokens/s": "per_s",
+    "FLOP/s": "per_s",
+    "ratio": "ratio",
+}
 
 
 def quantity_named(name: str) -> Quantity:

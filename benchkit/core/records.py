@@ -162,8 +162,9 @@ class Noise(Fact):
 class Record(Fact):
     """All measurements of one cell on one host: one line of `records.jsonl`.
 
-    `sampling` holds the stopping rule, which one ended it and the widths reached; `proof` what was asked of the
-    open session and of the kernel about what ran. `files` holds the SHA-256 of each file that belongs to the record and lies beside the record file, by name.
+    `sampling` holds the stopping rule, what ended it and the widths reached; `proof` what the open session and the
+    kernel said of what ran; `files` the SHA-256 of each file that belongs to the record and lies beside the record
+    file, by name.
     """
 
     model_config = pydantic.ConfigDict(populate_by_name=True)

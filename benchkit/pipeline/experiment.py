@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 
-from benchkit.bench.plan import Matrix
+from benchkit.bench.matrix import Matrix
 from benchkit.bench.score import ScoreSettings
 from benchkit.bench.timing import Schedule
 from benchkit.core.errors import BenchkitError
@@ -22,6 +22,7 @@ from benchkit.core.recipes import (
     TrainRecipe,
 )
 from benchkit.core.settings import load_toml, validated
+from benchkit.stats.summaries import MIN_RUNS
 from benchkit.tasks.table import task_named
 
 
@@ -112,6 +113,7 @@ class Sweep(Matrix):
         targets: Targets such as arch:bert-base, which are measured and not scored; () means every artifact that
             the experiment exports.
         candidates: Only the artifacts of these candidates; () means all.
+        runs: Timed processes of each cell: a fixed number, so that a pipeline takes the time that was foretold.
         warmup_s: Least time of calls before values are taken, in each process.
         min_duration_s: Least time of timed calls in each process.
         throughput_s: Length of the saturated window in each process.
@@ -119,6 +121,7 @@ class Sweep(Matrix):
 
     targets: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    runs: pydantic.PositiveInt = MIN_RUNS
     warmup_s: float = pydantic.Field(default=0.2, ge=0)
     min_duration_s: float = pydantic.Field(default=1.0, gt=0)
     throughput_s: float = pydantic.Field(default=0.5, gt=0)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import filelock
 
-from benchkit.bench.plan import predicted_s
+from benchkit.bench.prediction import Prediction
 from benchkit.bench.profile import artifacts_for, plan, profile
 from benchkit.bench.score import score
 from benchkit.core.artifacts import Artifact
@@ -87,7 +87,7 @@ def run_experiment(
             for task, name in artifact_names(experiment)
         ]
         for sweep in experiment.sweep:
-            records += _measured(experiment, sweep, artifacts, workshop, progress=progress)
+            records += _measured(experiment, sweep, artifacts, workshop, data=folder, progress=progress)
         lines = "".join(canonical_json(record.as_json()) + "\n" for record in records)
         write_text(out / "records.jsonl", lines)
         progress("report")
@@ -119,7 +119,7 @@ def plan_experiment(
 
 def _planned_sweep(experiment: Experiment, settings: Sweep) -> Planned:
     points = 1
-    for key in ("batch_size", "sequence_length", "threads", "runtime", "device", "scenario"):
+    for key in ("batch_size", "sequence_length", "threads", "runtime", "device", "scenario", "padding"):
         points *= len(getattr(settings, key))
     targets = len(settings.targets) * max(1, len(settings.precision))
     cells = points * (targets or len(artifact_names(experiment, settings.candidates)))
@@ -230,7 +230,13 @@ def _scored(
 
 
 def _measured(
-    experiment: Experiment, sweep: Sweep, artifacts: dict[str, Artifact], workshop: Workshop, *, progress: Progress
+    experiment: Experiment,
+    sweep: Sweep,
+    artifacts: dict[str, Artifact],
+    workshop: Workshop,
+    *,
+    data: Path,
+    progress: Progress,
 ) -> list[Record]:
     matrix = sweep.matrix()
     if sweep.targets:
@@ -239,7 +245,7 @@ def _measured(
         matrix.check_names()
         own = [artifacts[name] for _, name in artifact_names(experiment, sweep.candidates)]
         by_runtime = dict.fromkeys(matrix.runtime, own)
-    cells, jobs, _ = plan(by_runtime, matrix, sweep.schedule())
-    progress(f"profile {len(cells)} cells in {len(jobs)} fresh processes, at least {predicted_s(jobs):.0f} s")
-    journal = workshop.folder / "profile.journal.jsonl"
-    return profile(by_runtime, matrix, schedule=sweep.schedule(), journal=journal, progress=progress)
+    planned = plan(by_runtime, matrix, sweep.schedule(), data=data)
+    predicted_s = Prediction(planned.cells).of(planned.jobs)
+    progress(f"profile {len(planned.cells)} cells in {len(planned.jobs)} processes, about {predicted_s:.0f} s")
+    return profile(planned, journal=workshop.folder / "profile.journal.jsonl", progress=progress)

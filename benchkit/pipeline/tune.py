@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pydantic
 
-from benchkit.bench.plan import Matrix
-from benchkit.bench.profile import profile
+from benchkit.bench.matrix import Matrix
+from benchkit.bench.profile import plan, profile
 from benchkit.bench.score import ScoreSettings, score_examples
 from benchkit.bench.targets import resolve
 from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
@@ -130,7 +130,7 @@ def tune(
     records = [
         record
         for runtime in settings.runtimes
-        for record in profile({runtime: list(kept.values())}, settings.matrix(runtime), progress=progress)
+        for record in profile(plan({runtime: list(kept.values())}, settings.matrix(runtime)), progress=progress)
     ]
     best = min(records, key=_p50)
     if not np.isfinite(_p50(best)):

@@ -25,9 +25,10 @@ class SessionOptions:
         inter_op_threads: Threads across operators.
         provider: Execution provider asked for; None takes the device's own.
         spinning: Whether idle threads of the pool spin; false gives the core back between calls.
-        transfers: On a device, whether the copies from and to the host are inside `Session.call`. With False, `prepare`
-            puts the batch on the device, and `call` ends when the device has finished.
-        trace: Write the runtime's own profile of every call to files with this prefix; "" for none. Never in a timed pass.
+        transfers: On a device, whether the copies from and to the host are inside `Session.call`. With False,
+            `prepare` puts the batch on the device, and `call` ends when the device has finished.
+        trace: Write the runtime's own profile of every call to files with this prefix; "" for none. Never in a
+            timed pass.
     """
 
     device: str = "cpu"

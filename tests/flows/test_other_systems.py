@@ -317,7 +317,6 @@ def test_help(machine: Machine, arguments: tuple[str, ...]) -> None:
     assert machine.benchkit(*arguments).strip()
 
 
-@pytest.mark.xfail(strict=True, reason="tables hold arrows, and stdout raises for what its encoding lacks")
 def test_a_pipe_of_windows_takes_every_table(pico_onnx: Path, tiny_sst2: Path, tmp_path: Path) -> None:
     """There a pipe's text is cp1252 by default: a character that it lacks must not end the command."""
     machine = Machine("windows", tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from benchkit.bench import profile as profiling
 from benchkit.bench.launch import run_in_child
-from benchkit.bench.plan import Matrix
+from benchkit.bench.matrix import Matrix
 from benchkit.bench.profile import artifacts_for, plan, profile
 from benchkit.bench.timing import Schedule
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, MeasurementFailed
@@ -16,8 +16,12 @@ QUICK = Schedule(warmup_s=0.0, min_values=3, min_duration_s=0.0, throughput_s=0.
 SMALL = Matrix(sequence_length=(8,), runs=2)
 
 
+def planned(targets, matrix, schedule=QUICK):
+    return plan(artifacts_for(targets, matrix), matrix, schedule)
+
+
 def test_a_cell_is_measured_in_fresh_processes(pico_onnx: Path) -> None:
-    [record] = profile(artifacts_for([str(pico_onnx)], SMALL), SMALL, schedule=QUICK)
+    [record] = profile(planned([str(pico_onnx)], SMALL))
     assert [len(run) for run in record.measurements["latency"].runs] == [3, 3]
     assert record.cell.provider == "CPUExecutionProvider"
     assert record.statistic("peak_memory", "max").value > record.statistic("peak_memory", "imports_only").value > 10e6
@@ -27,14 +31,13 @@ def test_a_cell_is_measured_in_fresh_processes(pico_onnx: Path) -> None:
 
 def test_what_the_parent_allocated_is_not_the_childs(pico_onnx: Path) -> None:
     ballast = bytearray(400 << 20)
-    [record] = profile(artifacts_for([str(pico_onnx)], SMALL), SMALL, schedule=QUICK)
+    [record] = profile(planned([str(pico_onnx)], SMALL))
     assert record.statistic("peak_memory", "max").value < 300 << 20
     assert len(ballast) == 400 << 20
 
 
 def test_a_killed_sweep_resumes_with_what_is_missing(pico_onnx: Path, tmp_path: Path, monkeypatch) -> None:
     journal = tmp_path / "journal.jsonl"
-    artifacts = artifacts_for([str(pico_onnx)], SMALL)
     real, started = profiling.run_in_child, []
 
     def killed_at_the_third(job, *, timeout_s):
@@ -45,12 +48,12 @@ def test_a_killed_sweep_resumes_with_what_is_missing(pico_onnx: Path, tmp_path: 
 
     monkeypatch.setattr(profiling, "run_in_child", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        profile(artifacts, SMALL, schedule=QUICK, journal=journal)
+        profile(planned([str(pico_onnx)], SMALL), journal=journal)
     journal.write_text(journal.read_text() + '{"key": "half')  # As kill -9 in mid-write would leave it.
-    first = profile(artifacts, SMALL, schedule=QUICK, journal=journal)
-    assert len(started) == 3 + 2
-    again = profile(artifacts, SMALL, schedule=QUICK, journal=journal)
-    assert len(started) == 3 + 2
+    first = profile(planned([str(pico_onnx)], SMALL), journal=journal)
+    assert len(started) == 3 + 3
+    again = profile(planned([str(pico_onnx)], SMALL), journal=journal)
+    assert len(started) == 3 + 3
     assert [record.record_id for record in again] == [record.record_id for record in first]
 
 
@@ -59,12 +62,12 @@ def test_one_cells_crash_voids_that_cell_only(pico_onnx: Path, monkeypatch) -> N
     real = profiling.run_in_child
 
     def crashing(job, *, timeout_s):
-        if job.sequence_length == 16:
+        if job.workload.sequence_length == 16:
             raise MeasurementFailed("the worker was killed by SIGKILL", remedy="smaller")
         return real(job, timeout_s=timeout_s)
 
     monkeypatch.setattr(profiling, "run_in_child", crashing)
-    records = profile(artifacts_for([str(pico_onnx)], matrix), matrix, schedule=QUICK)
+    records = profile(planned([str(pico_onnx)], matrix))
     assert [record.cell.sequence_length for record in records] == [8, 16]
     assert records[0].statistic("latency", "p50").value > 0
     assert records[1].noise.verdict == "invalid"
@@ -72,7 +75,8 @@ def test_one_cells_crash_voids_that_cell_only(pico_onnx: Path, monkeypatch) -> N
 
 
 def test_a_hanging_worker_is_ended(pico_onnx: Path) -> None:
-    _, jobs, _ = plan(artifacts_for([str(pico_onnx)], SMALL), SMALL, Schedule(warmup_s=60.0, max_duration_s=60.0))
+    slow = Schedule(warmup_s=60.0, max_duration_s=60.0)
+    jobs = [job for job in planned([str(pico_onnx)], SMALL, slow).jobs if job.job.kind == "time"]
     with pytest.raises(MeasurementFailed, match="no result from the worker after 2 s") as caught:
         run_in_child(jobs[0].job, timeout_s=2)
     assert "--cell-timeout" in caught.value.remedy
@@ -82,7 +86,7 @@ def test_a_corrupt_model_is_said_at_once(pico_onnx: Path, tmp_path: Path) -> Non
     path = tmp_path / "broken.onnx"
     path.write_bytes((pico_onnx / "model.onnx").read_bytes()[:1000])
     with pytest.raises(BenchkitError, match=r"cannot load '.*broken.onnx'") as caught:
-        profile(artifacts_for([str(path)], SMALL), SMALL, schedule=QUICK)
+        profile(planned([str(path)], SMALL))
     assert caught.value.exit == 2
 
 
@@ -92,7 +96,7 @@ def test_cuda_where_there_is_none_is_an_error(pico_onnx: Path) -> None:
         pytest.skip("this onnxruntime has CUDA")
     matrix = Matrix(sequence_length=(8,), runs=1, device=("cuda",))
     with pytest.raises(EnvironmentLacks, match="asked for CUDAExecutionProvider") as caught:
-        profile(artifacts_for([str(pico_onnx)], matrix), matrix, schedule=QUICK)
+        profile(planned([str(pico_onnx)], matrix))
     assert caught.value.exit == 4
 
 
@@ -100,7 +104,7 @@ def test_a_bare_file_is_measured_and_its_assumption_said(pico_onnx: Path, tmp_pa
     """No config.json: ids below 100 are drawn, and this vocabulary has fewer words: the worker's error is told."""
     path = tmp_path / "bare.onnx"
     path.write_bytes((pico_onnx / "model.onnx").read_bytes())
-    [record] = profile(artifacts_for([str(path)], SMALL), SMALL, schedule=QUICK)
+    [record] = profile(planned([str(path)], SMALL))
     assert record.noise.verdict == "invalid"
     assert "indices element out of data bounds" in record.noise.reasons[0]
 
@@ -108,5 +112,5 @@ def test_a_bare_file_is_measured_and_its_assumption_said(pico_onnx: Path, tmp_pa
 def test_a_job_survives_the_pipe(pico_onnx: Path) -> None:
     from benchkit.bench.job import Job
 
-    _, jobs, _ = plan(artifacts_for([str(pico_onnx)], SMALL), SMALL, QUICK)
+    jobs = planned([str(pico_onnx)], SMALL).jobs
     assert Job.from_json(json.loads(json.dumps(jobs[0].job.as_json()))) == jobs[0].job

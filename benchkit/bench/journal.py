@@ -1,0 +1,57 @@
+"""The finished jobs of a sweep, so that an interrupted one goes on where it was."""
+
+import json
+from pathlib import Path
+
+import benchkit
+from benchkit.bench.job import Job
+from benchkit.bench.measurements import Outcome
+from benchkit.bench.noise_verdict import is_spoiled
+from benchkit.core.store import append_lines, digest
+from benchkit.host.facts import host_facts
+
+
+class Journal:
+    """Outcomes by what was measured, with what, where; kept in memory, and in a JSON-lines file where one is given."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Read what a former sweep left.
+
+        Args:
+            path: The file; None keeps nothing.
+        """
+        self._path = path
+        host = host_facts()
+        # Another wheel measures another thing, and another machine's runs are never mixed in.
+        self._made_by = [host.id, host.versions, benchkit.__version__]
+        self._done = {} if path is None else _read(path)
+
+    def find(self, job: Job, artifact_id: str, run: int) -> Outcome | None:
+        """Return the outcome of a job that was finished before."""
+        return self._done.get(self._key(job, artifact_id, run))
+
+    def keep(self, job: Job, artifact_id: str, run: int, outcome: Outcome) -> None:
+        """Write an outcome to disk before the next job begins."""
+        if self._path is not None:
+            append_lines(self._path, [{"key": self._key(job, artifact_id, run), "outcome": outcome}])
+
+    def _key(self, job: Job, artifact_id: str, run: int) -> str:
+        return digest([job.as_json(), artifact_id, run, self._made_by])
+
+
+def _read(path: Path) -> dict[str, Outcome]:
+    """Read the finished jobs; what an interrupted writer left half, and runs that were spoiled, are run again."""
+    done: dict[str, Outcome] = {}
+    if not path.is_file():
+        return done
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            key, outcome = entry["key"], entry["outcome"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if "overhead_ns" in outcome and is_spoiled(outcome):
+            done.pop(key, None)
+        else:
+            done[key] = outcome
+    return done

@@ -1,0 +1,110 @@
+"""Whether a cell may be believed: disturbed, run otherwise than asked, or answering nonsense.
+
+Reading the kernel's counters is left to `host.noise`, which operators ran to `trace`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchkit.core.records import Noise
+from benchkit.host.clocks import canary_drift
+from benchkit.host.noise import Snapshot, disturbances
+
+Outcome = Mapping[str, Any]
+
+# CPU time above the threads asked for: what the interpreter and the kernel do beside the operators.
+_THREAD_TOLERANCE = 0.1
+_BEARABLE_SHARE = 0.2
+# Answers of timed calls against those before the timing, relative: reductions may be ordered differently.
+_SAME_ANSWER = 1e-3
+
+
+def noise_of(
+    timed: Sequence[Outcome], *, threads: int, affinity: Sequence[int] | None = None, violations: Sequence[str] = ()
+) -> Noise:
+    """Judge a cell by its timed runs.
+
+    One run in five may be disturbed a little; more, or one that is spoiled, make the cell noisy, since tails are
+    pooled over all runs. Half of the runs spoiled, or anything that was not what was asked, void it.
+
+    Args:
+        timed: Outcomes of the timed pass.
+        threads: Threads asked for.
+        affinity: Cores asked for; None when none were.
+        violations: What the profiled run showed to be otherwise than asked.
+    """
+    void = [
+        *_foreign_threads(timed, threads),
+        *_missing_threads(timed, threads),
+        *_other_cores(timed, affinity),
+        *_nonsense(timed),
+        *violations,
+    ]
+    if void:
+        return Noise(verdict="invalid", reasons=tuple(void))
+    judged = [_disturbance(outcome) for outcome in timed]
+    invalid = sum(word == "invalid" for word, _ in judged)
+    reasons = [f"run {n}: {reason}" for n, (_, found) in enumerate(judged, 1) for reason in found]
+    if 2 * invalid >= len(judged):
+        return Noise(verdict="invalid", reasons=tuple(reasons))
+    disturbed = sum(word != "clean" for word, _ in judged)
+    noisy = invalid > 0 or disturbed > _BEARABLE_SHARE * len(judged)
+    return Noise(verdict="noisy" if noisy else "clean", reasons=tuple(reasons))
+
+
+def is_spoiled(outcome: Outcome) -> bool:
+    """Tell whether one timed run by itself is worth nothing, so that it is not used again."""
+    return bool(_nonsense([outcome])) or _disturbance(outcome)[0] == "invalid"
+
+
+def _disturbance(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+    before, after = outcome["snapshots"]
+    word, reasons = disturbances(Snapshot(**before), Snapshot(**after))
+    drift = canary_drift(outcome.get("canary_ns", ()))
+    if drift is not None:
+        word, reasons = ("noisy" if word == "clean" else word), (*reasons, drift)
+    throttled = _throttled(outcome.get("gpu_states", ()))
+    if throttled:
+        word, reasons = ("noisy" if word == "clean" else word), (*reasons, throttled)
+    return word, reasons
+
+
+def _throttled(states: Sequence[Mapping[str, Any] | None]) -> str:
+    """Name what slowed the GPU; an idle GPU's low clock is none of that."""
+    reasons = {reason for state in states if state is not None for reason in state["throttled_by"]}
+    return f"the GPU held its clock back: {', '.join(sorted(reasons))}" if reasons else ""
+
+
+def _foreign_threads(timed: Sequence[Outcome], threads: int) -> list[str]:
+    busiest = max(outcome["window"]["cpu_s"] / outcome["window"]["wall_s"] for outcome in timed)
+    if busiest <= threads * (1 + _THREAD_TOLERANCE):
+        return []
+    return [f"asked for {threads} thread(s), and {busiest:.2f} cores were busy"]
+
+
+def _missing_threads(timed: Sequence[Outcome], threads: int) -> list[str]:
+    """Tell a pool that was never made: a runtime may ignore the number that it was given."""
+    seen = [outcome["proof"]["os_threads"] for outcome in timed]
+    fewest = min((number for number in seen if number is not None), default=threads)
+    return [] if fewest >= threads else [f"asked for {threads} threads, and the worker had {fewest}"]
+
+
+def _other_cores(timed: Sequence[Outcome], affinity: Sequence[int] | None) -> list[str]:
+    if affinity is None:
+        return []
+    seen = {tuple(outcome["proof"]["affinity"] or ()) for outcome in timed}
+    others = [cores for cores in seen if cores != tuple(sorted(affinity))]
+    return [f"asked for cores {list(affinity)}, and the worker was bound to {list(cores)}" for cores in others]
+
+
+def _nonsense(timed: Sequence[Outcome]) -> list[str]:
+    outputs = [outcome["output"] for outcome in timed]
+    found = []
+    if not all(output["finite"] and output.get("timed_finite", True) for output in outputs):
+        found.append("the model answers NaN or infinity")
+    if any(output["constant"] for output in outputs):
+        found.append("the model gives the same answer to different inputs")
+    worst = max((output.get("timed_difference", 0.0) for output in outputs), default=0.0)
+    if worst > _SAME_ANSWER:
+        found.append(f"timed calls answer otherwise than the same calls before the timing, by {worst:.1%}")
+    return found
