@@ -161,6 +161,8 @@ def statistics_of(
 def measured(quantity: str, runs: Runs, *, alpha: float = ALPHA, overhead_s: float | None = None) -> Measured:
     """Make a measurement of raw values, with the statistics that belong to the quantity.
 
+    `alpha` and `overhead_s` stand in the details, so that the record gives the same statistics again.
+
     Args:
         quantity: Name in the table of quantities.
         runs: Raw values in the base unit, one inner sequence a process, in the order taken.
@@ -171,6 +173,7 @@ def measured(quantity: str, runs: Runs, *, alpha: float = ALPHA, overhead_s: flo
         unit=quantity_named(quantity).unit,
         runs=tuple(tuple(run) for run in runs),
         statistics=statistics_of(quantity, runs, alpha=alpha, overhead_s=overhead_s),
+        details={"alpha": alpha} | ({} if overhead_s is None else {"overhead_s": overhead_s}),
     )
 
 
