@@ -190,25 +190,36 @@ def read_records(path: Path) -> Iterator[Record]:
     """
     if not path.is_file():
         raise BenchkitError(f"no record file at '{path}'", remedy="give a records.jsonl that benchkit wrote")
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield _record(line, f"{path}:{number}")
 
 
-def _record(line: str, where: str) -> Record:
+def _record(line: bytes, where: str) -> Record:
     try:
-        value = json.loads(line)
-        record = Record.model_validate(value)
-    except (ValueError, RecursionError) as error:
+        record = Record.model_validate_json(line)
+    except ValueError as error:
         detail = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else str(error)
         raise BenchkitError(
             f"{where}: not a benchkit record: {detail}",
             remedy="delete the line, or restore the file from where it was made",
         ) from error
-    if not is_sealed(value):
+    if not (_is_sealed_line(line, record.record_id) or is_sealed(json.loads(line))):
         raise BenchkitError(
             f"{where}: record '{record.record_id}' was changed after it was written: its digest does not fit",
             remedy="restore the file from where it was made, or measure again",
         )
     return record
+
+
+def _is_sealed_line(line: bytes, record_id: str) -> bool:
+    """Tell by its bytes whether a line is as it was written; a line that was only reformatted needs the slow way.
+
+    What we wrote is canonical JSON already, so that its digest needs no parsing: a hundred thousand records are read
+    in seconds.
+    """
+    seal = f'"record_id":"{record_id}",'.encode()
+    if line.count(seal) != 1:
+        return False
+    return hashlib.sha256(line.strip().replace(seal, b"")).hexdigest()[:12] == record_id
