@@ -1,19 +1,23 @@
 """Budgets: what a person may write, and four verdicts on records. Only certainty passes or fails; silence fails.
 
-The files are TOML; regressions between two artifacts are measured by `pairs`.
+The files are TOML; regressions between two artifacts are measured by `pairs`. Each of several budgets could fail by
+chance, so that failures share the error allowed (Holm); all must pass, so that passes need not.
 """
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pydantic
 
 from benchkit.core.errors import Exit, worst_exit
 from benchkit.core.frozen import Setting
 from benchkit.core.quantities import UNIT_SUFFIXES, format_value, quantity_named
-from benchkit.core.records import Measured, NotMeasured, Record, Statistic
-from benchkit.stats.summaries import MIN_RUNS
+from benchkit.core.records import Measured, NotMeasured, Record
+from benchkit.judge.derivations import alpha_of
+from benchkit.judge.levels import Ends, bounds_at_error
+from benchkit.stats.order_statistics import ALPHA
+from benchkit.stats.summaries import minimum_runs
 
 
 class Status(enum.StrEnum):
@@ -29,9 +33,11 @@ class Gate(Setting):
     """How the budgets are held.
 
     Attributes:
+        alpha: One-sided error of each pass, and of all failures together.
         on_inconclusive: "warn" lets an undecided budget through with exit code 3, "fail" counts it as failed.
     """
 
+    alpha: float = pydantic.Field(default=ALPHA, gt=0, lt=0.5)
     on_inconclusive: Literal["warn", "fail"] = "warn"
 
 
@@ -128,16 +134,22 @@ class Judgement(NamedTuple):
 
 
 def judge(file: BudgetFile, records: Sequence[Record]) -> list[Judgement]:
-    """Hold every budget against every record that it means; a budget that means none is missing, never passed."""
-    judgements = []
+    """Hold every budget against every record that it means; a budget that means none is missing, never passed.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure" (1979).
+    """
+    held: list[Judgement | _Question] = []
     for budget in file.budget:
         kinds = ("score",) if budget.quantity == "score" else ("profile",)
         meant = [record for record in records if record.kind in kinds and budget.where.matches(record)]
         if not meant:
             reason = "no record matches this budget"
-            judgements.append(Judgement(budget.name, None, Status.MISSING, reason, Exit.USAGE))
-        judgements += [_judged(budget, record) for record in meant]
-    return judgements
+            held.append(Judgement(budget.name, None, Status.MISSING, reason, Exit.USAGE))
+        held += [_without_bounds(budget, record) or _Question(budget, record) for record in meant]
+    questions = [one for one in held if isinstance(one, _Question)]
+    failures = _failures([one for one in questions if not one.is_fixed], file.gate.alpha)
+    level = file.gate.alpha / max(1, sum(not one.is_fixed for one in questions) - len(failures))
+    return [_answered(one, file.gate.alpha, failures, level) if isinstance(one, _Question) else one for one in held]
 
 
 def exit_of(judgements: Sequence[Judgement], gate: Gate) -> Exit:
@@ -159,45 +171,100 @@ _EXITS = {
 }
 
 
-def _judged(budget: Budget, record: Record) -> Judgement:
-    status, reason = _status(budget, record)
-    return Judgement(budget.name, record.artifact.name, status, reason, _EXITS[status])
+class _Question(NamedTuple):
+    """A budget and a record that can answer it: measured, on a quiet machine, by enough processes."""
+
+    budget: Budget
+    record: Record
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether repeating gives the same figure: a file's size; a peak, which claims no bounds."""
+        return self.budget.statistic == "max" or quantity_named(self.budget.quantity).unit == "B"
+
+    def ends(self, alpha: float) -> Ends:
+        """Return the bounds at an error, of the looks of the record too; less is better, whatever the quantity."""
+        quantity, statistic = self.budget.quantity, self.budget.statistic
+        figure, measurement = self.record.statistic(quantity, statistic), self.record.measurements[quantity]
+        assert figure is not None
+        assert isinstance(measurement, Measured)
+        if self.is_fixed:
+            ends = Ends(figure.value, figure.value)
+        else:
+            # A record that was looked at several times has the usual error split over its looks already.
+            share = alpha_of(self.record, measurement) / ALPHA
+            ends = bounds_at_error(self.record, quantity, statistic, alpha * share)
+        if quantity_named(quantity).better == "lower":
+            return ends
+        return Ends(*(None if end is None else -end for end in (ends.high, ends.low)))
+
+    @property
+    def limit(self) -> float:
+        """The limit, in the direction of `ends`."""
+        return self.budget.limit if quantity_named(self.budget.quantity).better == "lower" else -self.budget.limit
+
+    def is_above(self, alpha: float) -> bool:
+        """Tell whether the figure lies beyond the limit, at an error."""
+        low = self.ends(alpha).low
+        return low is not None and low > self.limit
 
 
-def _status(budget: Budget, record: Record) -> tuple[Status, str]:
-    measurement: Any = record.measurements.get(budget.quantity)
+def _failures(questions: Sequence[_Question], alpha: float) -> list[_Question]:
+    """Return the questions that fail: Holm's steps, from the error shared by all to that of the last one left."""
+    failures: list[_Question] = []
+    while len(failures) < len(questions):
+        level = alpha / (len(questions) - len(failures))
+        found = [question for question in questions if question.is_above(level)]
+        if len(found) <= len(failures):
+            break
+        failures = found
+    return failures
+
+
+def _without_bounds(budget: Budget, record: Record) -> Judgement | None:
+    """Return the judgement where no bounds are asked: nothing measured, a noisy machine, too few processes."""
+
+    def say(status: Status, reason: str) -> Judgement:
+        return Judgement(budget.name, record.artifact.name, status, reason, _EXITS[status])
+
+    measurement = record.measurements.get(budget.quantity)
     if measurement is None:
-        return Status.MISSING, f"{budget.quantity} is not in the record"
+        return say(Status.MISSING, f"{budget.quantity} is not in the record")
     if isinstance(measurement, NotMeasured):
-        return Status.MISSING, f"not measured: {measurement.detail or measurement.reason}"
-    assert isinstance(measurement, Measured)
-    figure = measurement.statistics.get(budget.statistic)
-    if figure is None:
-        return Status.MISSING, f"no statistic '{budget.statistic}'; there are {', '.join(measurement.statistics)}"
+        return say(Status.MISSING, f"not measured: {measurement.detail or measurement.reason}")
+    if budget.statistic not in measurement.statistics:
+        there = ", ".join(measurement.statistics)
+        return say(Status.MISSING, f"no statistic '{budget.statistic}'; there are {there}")
     if record.noise.verdict != "clean":
-        return Status.INCONCLUSIVE, f"the machine was {record.noise.verdict}: {'; '.join(record.noise.reasons[:2])}"
-    runs = len(measurement.runs)
-    if not quantity_named(budget.quantity).exact and budget.statistic != "max" and runs < MIN_RUNS:
-        return Status.INCONCLUSIVE, f"{MIN_RUNS} fresh processes are needed for a verdict, and these are {runs}"
-    return _against_limit(budget, figure)
+        why = "; ".join(record.noise.reasons[:2])
+        return say(Status.INCONCLUSIVE, f"the machine was {record.noise.verdict}: {why}")
+    runs, needed = len(measurement.runs), minimum_runs(alpha_of(record, measurement))
+    if not quantity_named(budget.quantity).exact and budget.statistic != "max" and runs < needed:
+        return say(Status.INCONCLUSIVE, f"{needed} fresh processes are needed for a verdict, and these are {runs}")
+    return None
 
 
-def _against_limit(budget: Budget, figure: Statistic) -> tuple[Status, str]:
+def _answered(question: _Question, alpha: float, failures: Sequence[_Question], level: float) -> Judgement:
+    status, reason = _against_limit(question, alpha, failed=question in failures, level=level)
+    return Judgement(question.budget.name, question.record.artifact.name, status, reason, _EXITS[status])
+
+
+def _against_limit(question: _Question, alpha: float, *, failed: bool, level: float) -> tuple[Status, str]:
+    budget, ends = question.budget, question.ends(alpha)
     quantity = quantity_named(budget.quantity)
     limit = format_value(quantity.name, budget.limit)
-    # A peak over processes claims no bounds: the peak itself is what was needed.
-    low = figure.value if budget.statistic == "max" else figure.low
-    high = figure.value if budget.statistic == "max" else figure.high
-    if quantity.better == "higher":
-        low, high = (None if high is None else -high), (None if low is None else -low)
-        signed_limit, word, far = -budget.limit, "at least", "at most"
-    else:
-        signed_limit, word, far = budget.limit, "at most", "at least"
-    if high is not None and high <= signed_limit:
-        return Status.PASS, f"{word} {format_value(quantity.name, abs(high))}, limit {limit}"
-    if low is not None and low > signed_limit:
-        return Status.FAIL, f"{far} {format_value(quantity.name, abs(low))}, limit {limit}"
-    if figure.value is None:
-        return Status.INCONCLUSIVE, figure.reason or "too few values"
+    word, far = ("at most", "at least") if quantity.better == "lower" else ("at least", "at most")
+    if ends.high is not None and ends.high <= question.limit:
+        return Status.PASS, f"{word} {format_value(quantity.name, abs(ends.high))}, limit {limit}"
+    is_above = ends.low is not None and ends.low > question.limit
+    beyond = f"{far} {format_value(quantity.name, abs(ends.low))}, limit {limit}" if ends.low is not None else ""
+    if failed or (is_above and question.is_fixed):
+        return Status.FAIL, beyond
+    if is_above:
+        several = f"sure by itself, but not among all budgets (an error of {level:.2g} each)"
+        return Status.INCONCLUSIVE, f"{beyond}: {several}; run it with more --runs"
+    figure = question.record.statistic(quantity.name, budget.statistic)
+    if figure is None or figure.value is None:
+        return Status.INCONCLUSIVE, (figure.reason if figure else None) or "too few values"
     about = format_value(quantity.name, figure.value)
     return Status.INCONCLUSIVE, f"about {about}, and its bounds straddle the limit {limit}; run it with more --runs"

@@ -1,12 +1,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchkit.core.errors import BenchkitError, Exit
 from benchkit.core.records import Record
 from benchkit.core.settings import load_toml
 from benchkit.judge.budgets import BudgetFile, exit_of, judge
+from benchkit.stats.summaries import measured
 
 
 def record(
@@ -134,3 +136,75 @@ def test_a_mistake_in_the_file_is_exit_2(tmp_path: Path, text: str, problem: str
     with pytest.raises(BenchkitError, match=problem) as caught:
         load_toml(path, BudgetFile)
     assert caught.value.exit is Exit.USAGE
+
+
+def real(values: list[float], name: str = "tiny", *, noise: str = "clean") -> Record:
+    """A record whose figures follow from its raw values: one throughput a process."""
+    source = record(low=1, value=1, high=1, noise=noise)
+    artifact = source.artifact.model_copy(update={"name": name})
+    found = {"throughput": measured("throughput", [[value] for value in values])}
+    return source.model_copy(update={"artifact": artifact, "measurements": found})
+
+
+def several(count: int, *, at_least: float = 100.0, gate: dict[str, Any] | None = None) -> BudgetFile:
+    rows = [
+        {
+            "name": f"b{n}",
+            "where": {"model": f"m{n}"},
+            "quantity": "throughput",
+            "statistic": "median",
+            "at_least_per_s": at_least,
+        }
+        for n in range(count)
+    ]
+    return BudgetFile.model_validate({"gate": gate or {}, "budget": rows})
+
+
+def test_failures_of_several_budgets_share_the_error() -> None:
+    """99.9 at most, by five processes: sure at .05 (.031), and so a failure alone, but not one of ten."""
+    below = [99.9, 98.0, 97.0, 90.0, 80.0]
+    assert [j.status for j in judge(several(1), [real(below, "m0")])] == ["fail"]
+    fine = [real([120.0 + n for n in range(5)], f"m{k}") for k in range(1, 10)]
+    first, *others = judge(several(10), [real(below, "m0"), *fine])
+    assert first.status == "inconclusive"
+    assert "not among all budgets" in first.reason
+    assert "--runs" in first.reason
+    assert {j.status for j in others} == {"pass"}  # A pass does not pay for its neighbours.
+
+
+def test_a_clear_failure_fails_among_many() -> None:
+    clear = [50.0, 50.5, 51.0, 50.2, 50.7]
+    fine = [real([120.0 + n for n in range(5)], f"m{k}") for k in range(1, 20)]
+    assert judge(several(20), [real(clear, "m0"), *fine])[0].status == "fail"
+
+
+def test_a_clear_failure_frees_its_share_for_the_next() -> None:
+    """Holm: of two budgets the clearer is held at .025, the other then at .05."""
+    clear, near = [50.0, 50.5, 51.0, 50.2, 50.7], [99.9, 98.0, 97.0, 90.0, 80.0]
+    both = judge(several(2), [real(clear, "m0"), real(near, "m1")])
+    assert [j.status for j in both] == ["fail", "fail"]
+
+
+def test_false_failures_of_a_whole_file_stay_within_the_error() -> None:
+    """Ten budgets that are exactly met: at most one file in twenty has a failure at all."""
+    files = failed = 0
+    for seed in range(60):
+        noise = np.random.default_rng(seed)
+        records = [real(list(100 * np.exp(noise.normal(0, 0.02, 8))), f"m{n}") for n in range(10)]
+        failed += any(j.status == "fail" for j in judge(several(10), records))
+        files += 1
+    assert failed <= 0.05 * files + 4
+
+
+def test_the_gates_own_error_is_held() -> None:
+    values = [101.0, 102.0, 103.0, 104.0, 105.0]  # The least of five bounds the median at .031.
+    assert judge(several(1), [real(values, "m0")])[0].status == "pass"
+    strict = several(1, gate={"alpha": 0.001})
+    assert judge(strict, [real(values, "m0")])[0].status == "inconclusive"
+
+
+def test_a_record_of_several_looks_needs_the_runs_that_its_error_asks_for() -> None:
+    early = record(low=0.01, value=0.01, high=0.01, processes=5).model_copy(update={"sampling": {"alpha": 0.05 / 3}})
+    [judgement] = judge(budget(), [early])
+    assert judgement.status == "inconclusive"
+    assert "6 fresh processes are needed" in judgement.reason
