@@ -1,34 +1,20 @@
 """`make bench`: real time on an otherwise idle machine. Prints what it saw; asserts only what the design promises."""
 
+import json
+import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.benchmark
 
-BARE_LOOP = """
-import sys, time
-import numpy, onnxruntime
-from benchkit.bench.inputs import random_feeds
-settings = onnxruntime.SessionOptions()
-settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-session = onnxruntime.InferenceSession(sys.argv[1], settings, providers=["CPUExecutionProvider"])
-names = [item.name for item in session.get_inputs()]
-feeds = [{name: feed[name] for name in names} for feed in random_feeds(batch_size=1, sequence_length=32,
-         vocabulary_size=int(sys.argv[2]), seed=0)]
-deadline, values = time.perf_counter() + 1.2, []
-while time.perf_counter() < deadline:
-    for feed in feeds:
-        begin = time.perf_counter_ns()
-        session.run(["logits"], feed)
-        values.append(time.perf_counter_ns() - begin)
-values = sorted(values[len(values) // 5:])
-print(values[len(values) // 2] * 1e-9)
-"""
+TARGET = "arch:minilm-l6-h384"
+Tell = Callable[[str], None]
 
 
 def wall_s(*command: str) -> float:
@@ -37,58 +23,146 @@ def wall_s(*command: str) -> float:
     return time.perf_counter() - begin_s
 
 
-def test_help_is_there_at_once() -> None:
+def test_help_is_there_at_once(tell: Tell) -> None:
     seen = [wall_s(sys.executable, "-m", "benchkit", "--help") for _ in range(7)]
-    print(f"\nbenchkit --help: median {statistics.median(seen):.3f} s of 7, bar 0.3 s")
+    tell(f"benchkit --help: median {statistics.median(seen):.3f} s of 7, bar 0.3 s")
     assert statistics.median(seen) < 0.3
 
 
-def test_one_cell_of_a_foreign_file_within_20_s(tmp_path: Path) -> None:
+def test_one_cell_of_a_foreign_file_within_20_s(tmp_path: Path, tell: Tell) -> None:
     from benchkit.bench.targets import resolve
 
-    folder = resolve("arch:minilm-l6-h384", runtime="onnxruntime").path
+    folder = resolve(TARGET, runtime="onnxruntime").path
     bare = tmp_path / "theirs.onnx"
     bare.write_bytes((folder / "model.onnx").read_bytes())
-    seen = wall_s(sys.executable, "-m", "benchkit", "profile", str(bare), "--quiet")
-    print(f"\nbenchkit profile of one .onnx file at one cell: {seen:.1f} s, bar 20 s")
-    assert seen < 20
+    command = [sys.executable, "-m", "benchkit", "profile", str(bare), "--quiet", "--format", "json"]
+    begin_s = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    seen_s = time.perf_counter() - begin_s
+    sampling = json.loads(done.stdout)[0]["sampling"]
+    widths = f"p50 within {sampling['p50_reached']:.1%}, p95 within {sampling['p95_reached']:.1%}"
+    told = f"stopped by {sampling['stopped_by']} after {sampling['runs']} runs: {widths}"
+    tell(f"benchkit profile of one .onnx file at one cell: {seen_s:.1f} s, bar 20 s; {told}")
+    assert seen_s < 20
 
 
-def test_the_loop_measures_what_a_bare_loop_measures() -> None:
-    """p50 of the worker over p50 of a bare session.run loop, interleaved, both in fresh processes."""
-    from benchkit.bench.launch import run_in_child
-    from benchkit.bench.plan import Matrix
-    from benchkit.bench.profile import artifacts_for, plan
-    from benchkit.bench.timing import Schedule
+def test_the_loop_measures_what_a_bare_loop_measures(tell: Tell) -> None:
+    """p50 of our loop over p50 of a bare session.run loop: one session, the same inputs, blocks in turn."""
+    import onnxruntime
 
-    target = "arch:minilm-l6-h384"
-    matrix = Matrix(sequence_length=(32,), runs=1)
-    artifacts = artifacts_for([target], matrix)
-    [artifact] = artifacts["onnxruntime"]
-    _, jobs, _ = plan(artifacts, matrix, Schedule(min_duration_s=1.0))
-    command = [sys.executable, "-c", BARE_LOOP, str(artifact.model_file), str(artifact.config()["vocab_size"])]
-    ratios = []
-    for pair in range(8):
-        bare_s = ours_s = 0.0
-        for arm in ("bare", "ours") if pair % 2 else ("ours", "bare"):
-            if arm == "bare":
-                bare_s = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            else:
-                latency_ns = run_in_child(jobs[0].job, timeout_s=60)["latency_ns"]
-                ours_s = statistics.median(latency_ns) * 1e-9
-        ratios.append(ours_s / bare_s)
-    print(f"\np50, worker / bare loop: median {statistics.median(ratios):.4f} of {sorted(round(r, 4) for r in ratios)}")
+    from benchkit.bench.inputs import Workload, make_batches
+    from benchkit.bench.targets import resolve
+    from benchkit.bench.timing import Schedule, time_calls
+    from benchkit.runtimes.onnxruntime import OnnxRuntimeSession
+    from benchkit.runtimes.protocol import SessionOptions
+
+    artifact = resolve("arch:tinybert-4l-312", runtime="onnxruntime")
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    bare = onnxruntime.InferenceSession(str(artifact.model_file), settings, providers=["CPUExecutionProvider"])
+    ours = OnnxRuntimeSession(bare, "CPUExecutionProvider", SessionOptions())
+    vocabulary = int(artifact.config()["vocab_size"])
+    feeds = make_batches(Workload(batch_size=1, sequence_length=16, vocabulary_size=vocabulary))
+    inputs = [ours.prepare(batch.feed) for batch in feeds]
+    block = Schedule(min_values=100, max_values=100, min_duration_s=0.0)
+
+    def bare_block() -> list[int]:
+        values = []
+        for n in range(100):
+            begin = time.perf_counter_ns()
+            bare.run(["logits"], inputs[n % len(inputs)])
+            values.append(time.perf_counter_ns() - begin)
+        return values
+
+    def our_block() -> list[int]:
+        return time_calls(ours.call, inputs, block, time.perf_counter_ns).latency_ns
+
+    ratios, p50_s = paired(bare_block, our_block, pairs=30)
+    spread = f"{min(ratios):.4f}-{max(ratios):.4f}"
+    median = statistics.median(ratios)
+    tell(f"p50 {p50_s * 1e3:.2f} ms; our loop / bare loop: {median:.4f} (30 pairs of blocks, {spread}), bar 1 %")
+    assert abs(median - 1) < 0.01
 
 
-def test_the_parent_sleeps() -> None:
+def paired(a: Callable[[], list[int]], b: Callable[[], list[int]], *, pairs: int) -> tuple[list[float], float]:
+    """Median of each block, A before B and B before A by turns; return B / A of each pair, and A's median in seconds."""
+    ratios, seen = [], []
+    for pair in range(pairs):
+        blocks = {name: statistics.median(run()) for name, run in ((("a", a), ("b", b))[:: 1 if pair % 2 else -1])}
+        ratios.append(blocks["b"] / blocks["a"])
+        seen.append(blocks["a"])
+    return ratios, statistics.median(seen) * 1e-9
+
+
+def test_a_null_model_costs_little(tell: Tell) -> None:
+    from benchkit.bench.timing import overhead_ns
+
+    seen_ns = [overhead_ns(time.perf_counter_ns) for _ in range(7)]
+    tell(f"a null model takes {statistics.median(seen_ns):.0f} ns a call, bar 5,000 ns")
+    assert statistics.median(seen_ns) < 5000
+
+
+def test_the_parent_sleeps(tell: Tell) -> None:
     """CPU time of the parent over its wall time while workers measure."""
-    from benchkit.bench.plan import Matrix
-    from benchkit.bench.profile import artifacts_for, profile
+    from benchkit.bench.matrix import Matrix
+    from benchkit.bench.profile import artifacts_for, plan, profile
 
     matrix = Matrix(sequence_length=(32,), runs=3)
-    artifacts = artifacts_for(["arch:minilm-l6-h384"], matrix)
+    planned = plan(artifacts_for([TARGET], matrix), matrix)
     cpu_s, begin_s = time.process_time(), time.perf_counter()
-    profile(artifacts, matrix)
+    profile(planned)
     share = (time.process_time() - cpu_s) / (time.perf_counter() - begin_s)
-    print(f"\nthe parent used {share:.2%} of a core, bar 1 %")
+    tell(f"the parent used {share:.2%} of a core, bar 1 %")
     assert share < 0.01
+
+
+def test_a_plan_of_200_cells(tell: Tell) -> None:
+    from benchkit.bench.matrix import Matrix
+    from benchkit.bench.profile import artifacts_for, plan
+
+    lengths = (16, 24, 32, 48, 64, 80, 96, 128, 192, 256)
+    matrix = Matrix(batch_size=(1, 2, 4, 8, 16), sequence_length=lengths, scenario=("single-stream", "offline"))
+    artifacts = artifacts_for([TARGET, "arch:tinybert-4l-312"], matrix)
+    begin_s = time.perf_counter()
+    planned = plan(artifacts, matrix)
+    took_s = time.perf_counter() - begin_s
+    tell(f"{len(planned.cells)} cells, {len(planned.jobs)} processes planned in {took_s:.3f} s, bar 1 s")
+    assert len(planned.cells) == 200
+    assert took_s < 1
+
+
+READ = """
+import sys, time
+from pathlib import Path
+from benchkit.core.store import read_records
+begin = time.perf_counter()
+count = sum(1 for _ in read_records(Path(sys.argv[1])))
+print(count, time.perf_counter() - begin)
+"""
+
+
+def test_a_hundred_thousand_records_are_read(tmp_path: Path, tell: Tell) -> None:
+    """Records of 5 runs of 20 values each, without the long parts of a proof."""
+    from benchkit.bench.matrix import Matrix
+    from benchkit.bench.profile import artifacts_for, plan, profile
+    from benchkit.bench.timing import Schedule
+    from benchkit.core.store import canonical_json, sealed
+
+    matrix = Matrix(sequence_length=(16,), runs=1)
+    quick = Schedule(warmup_s=0.0, min_values=3, min_duration_s=0.0, throughput_s=0.01)
+    [record] = profile(plan(artifacts_for(["arch:tinybert-4l-312"], matrix), matrix, quick))
+    value = record.as_json()
+    value["proof"] = {}
+    value["measurements"]["latency"]["runs"] = [[0.010312345] * 20] * 5
+    for measurement in value["measurements"].values():
+        measurement["details"] = {}
+    path = tmp_path / "records.jsonl"
+    with path.open("w") as file:
+        for seed in range(100_000):
+            file.write(canonical_json(sealed(value | {"seed": seed})) + "\n")
+    done = subprocess.run([sys.executable, "-c", READ, str(path)], check=True, capture_output=True, text=True)
+    count, took_s = done.stdout.split()
+    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    size = path.stat().st_size / 1e5
+    tell(f"{count} records of {size:.0f} B read in {float(took_s):.2f} s, bar 5 s; peak {peak_mib:.0f} MiB, bar 1 GB")
+    assert float(took_s) < 5
