@@ -47,7 +47,7 @@ def _of_scores(score: ScoreComparison) -> list[str]:
         change = f"{100 * difference.value:+.2f} points ({bounds}), {difference.n:,} examples"
         lines.append(f"  {score.task} {name}, B - A: {change}")
         if difference.p_value is not None:
-            discordant = f"only B is right {difference.gained} times, only A {difference.lost} times"
+            discordant = f"right by B alone: {difference.gained}, by A alone: {difference.lost}"
             lines.append(f"  {discordant}, McNemar p = {difference.p_value:.3g}")
     if score.detectable is not None:
         points = f"{100 * score.detectable:.2f} points"
