@@ -96,7 +96,7 @@ def is_warm(values_s: Sequence[float] | Floats) -> bool:
     before, last = values[-2 * third : -third], values[-third:]
     level = float(np.median(last))
     error = 3 * _deviation(last) / np.sqrt(third)
-    return abs(level - float(np.median(before))) <= max(_RELEVANT_CHANGE * level, error)
+    return bool(abs(level - float(np.median(before))) <= max(_RELEVANT_CHANGE * level, error))
 
 
 def _end_of_lead(values: Floats) -> int:
