@@ -69,11 +69,8 @@ def verdict_problem(record: Record, quantity: str, measurement: Measured) -> str
 
 
 def _imports_only(details: Mapping[str, Any], _: float) -> Statistic | None:
-    phases = details.get("phases")
-    if phases is None:
-        return None
-    imports = [[float(one["peak_bytes"])] for run in phases for one in run if one["name"] == "imports"]
-    return peak_statistics(imports)["max"]
+    controls = details.get("imports_only_bytes")
+    return None if controls is None else peak_statistics([[float(value)] for value in controls if value])["max"]
 
 
 def _warm_start(details: Mapping[str, Any], alpha: float) -> Statistic | None:

@@ -11,7 +11,10 @@ from benchkit.core.records import Measured, Noise
 from benchkit.judge.arms import ARMS, Outcome, raw_values, triples_of
 from benchkit.judge.compare import Triple
 
-_SPARE_TRIPLES = 6  # Disturbed triples that are measured again, in one comparison; more is the machine's own state.
+# Disturbed triples that are measured again: one in three, six in all. More is the machine's own state, and would eat
+# the time in which it may become quiet.
+_SPARE_TRIPLES = 6
+_PAIRS_A_SPARE = 3
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -54,7 +57,8 @@ class Processes:
             order = ARMS if pair % 2 == 0 else ARMS[::-1]
             three = [(arm, run_in_child(self.jobs[arm], timeout_s=self.timeout_s)) for arm in order]
             noise = self._noise_of([outcome for _, outcome in three])
-            if noise.verdict == "clean" or len(self.disturbed) >= _SPARE_TRIPLES:
+            spare = min(_SPARE_TRIPLES, 1 + pair // _PAIRS_A_SPARE)
+            if noise.verdict == "clean" or len(self.disturbed) >= spare:
                 break
             self.disturbed.append("; ".join(noise.reasons[:2]))
         self.taken += three

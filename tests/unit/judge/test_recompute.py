@@ -49,11 +49,10 @@ def profile() -> Record:
     latency = measured("latency", runs, alpha=alpha, overhead_s=1e-7).model_copy(
         update={"details": {"overhead_s": 1e-7}}
     )
-    phases = [[{"name": "imports", "peak_bytes": 60}, {"name": "calls", "peak_bytes": 100 + n}] for n in range(2)]
     memory = measured("peak_memory", [[100.0], [101.0]])
     only = peak_statistics([[60.0], [60.0]])["max"]
     memory = memory.model_copy(
-        update={"statistics": memory.statistics | {"imports_only": only}, "details": {"phases": phases}}
+        update={"statistics": memory.statistics | {"imports_only": only}, "details": {"imports_only_bytes": [60, 60]}}
     )
     return record(
         {
