@@ -13,6 +13,7 @@ from benchkit.bench.peaks import Peaks
 from benchkit.core.architectures import Architecture
 from benchkit.core.artifacts import Artifact
 from benchkit.core.records import Measured, Measurement, NotMeasured
+from benchkit.stats.order_statistics import ALPHA
 from benchkit.stats.summaries import measured
 
 # Above this share of a measured peak, the call or the peak was measured wrongly.
@@ -163,7 +164,13 @@ def flops_per_call(artifact: Artifact, batch_size: int, sequence_length: float) 
 
 
 def attained(
-    found: Mapping[str, Measurement], artifact: Artifact, batch_size: int, sequence_length: float, peaks: Peaks | None
+    found: Mapping[str, Measurement],
+    artifact: Artifact,
+    batch_size: int,
+    sequence_length: float,
+    peaks: Peaks | None,
+    *,
+    alpha: float = ALPHA,
 ) -> dict[str, Measurement]:
     """Return `attained_flops` and `roofline_share` of a measured cell, one value for each process.
 
@@ -175,6 +182,7 @@ def attained(
         batch_size: Examples per call.
         sequence_length: Tokens per example, padding included.
         peaks: Measured at the cell's thread count; None where they were not.
+        alpha: One-sided error of each bound.
     """
     work = encoder_work(
         artifact.config(),
@@ -191,25 +199,29 @@ def attained(
     flops, traffic_bytes = work
     calls_per_s = [[value / batch_size for value in run] for run in throughput.runs]
     rates = [[_rounded(flops * value) for value in run] for run in calls_per_s]
-    shares = _shares(flops, traffic_bytes, calls_per_s, artifact.manifest.precision, peaks)
-    return {"attained_flops": measured("attained_flops", rates), "roofline_share": shares}
+    shares = NotMeasured(
+        reason="no_peaks",
+        detail="the peaks of this device were not measured",
+        remedy="measure on the CPU: peaks of GPUs are not measured by this version",
+    )
+    return {
+        "attained_flops": measured("attained_flops", rates, alpha=alpha),
+        "roofline_share": shares
+        if peaks is None
+        else _shares(work, calls_per_s, artifact.manifest.precision, peaks, alpha),
+    }
 
 
 def _shares(
-    flops: float, traffic_bytes: float, calls_per_s: list[list[float]], precision: str, peaks: Peaks | None
+    work: tuple[float, float], calls_per_s: list[list[float]], precision: str, peaks: Peaks, alpha: float
 ) -> Measurement:
-    if peaks is None:
-        return NotMeasured(
-            reason="no_peaks",
-            detail="the peaks of this device were not measured",
-            remedy="measure on the CPU: peaks of GPUs are not measured by this version",
-        )
+    flops, traffic_bytes = work
     roofs = [[roofline(flops, traffic_bytes, 1 / value, precision, peaks) for value in run] for run in calls_per_s]
     first = roofs[0][0]
     if isinstance(first, NotMeasured):
         return first
     under = [[roof for roof in run if isinstance(roof, Roofline)] for run in roofs]
-    share = measured("roofline_share", [[_rounded(roof.share) for roof in run] for run in under])
+    share = measured("roofline_share", [[_rounded(roof.share) for roof in run] for run in under], alpha=alpha)
     worst = max((roof for run in under for roof in run), key=lambda roof: roof.share)
     return share.model_copy(
         update={
