@@ -36,6 +36,7 @@ def gemm_model(kind: Kind, product: Product) -> bytes:
     """
     rows, inner, columns = product
     random = np.random.default_rng(0)
+    constants: dict[str, npt.NDArray[np.generic]]
     if kind == "fp32":
         constants = {"w": random.standard_normal((inner, columns), dtype=np.float32)}
         nodes = [_node("MatMul", (INPUT, "w"), "y")]

@@ -6,6 +6,7 @@ an illegal instruction takes no other with it. Which of them is the best is left
 The libraries are asked directly, by name, and not through `benchkit.runtimes`, which open text encoders only.
 """
 
+import functools
 import gc
 import importlib
 import json
@@ -150,7 +151,7 @@ def _onnxruntime(product: Product, threads: int) -> Iterator[Kernel]:
     for what, kind in kinds:
         session = onnxruntime.InferenceSession(gemm_model(kind, product), options, providers=["CPUExecutionProvider"])
         feed = {INPUT: gemm_input(kind, product)}
-        yield Kernel(what, _flops(product), lambda session=session, feed=feed: session.run(None, feed))
+        yield Kernel(what, _flops(product), functools.partial(session.run, None, feed))
 
 
 def _openvino(product: Product, threads: int) -> Iterator[Kernel]:
@@ -164,11 +165,8 @@ def _openvino(product: Product, threads: int) -> Iterator[Kernel]:
         if what == "bf16" and "bf" not in str(compiled.get_property("INFERENCE_PRECISION_HINT")):
             continue  # A processor without bfloat16: the plug-in stays with fp32.
         request, feed = compiled.create_infer_request(), {INPUT: gemm_input(kind, product)}
-        yield Kernel(
-            what,
-            _flops(product),
-            lambda request=request, feed=feed: request.infer(feed, share_inputs=True, share_outputs=True),
-        )
+        infer = functools.partial(request.infer, feed, share_inputs=True, share_outputs=True)
+        yield Kernel(what, _flops(product), infer)
 
 
 def _torch(product: Product, threads: int) -> Iterator[Kernel]:
@@ -177,7 +175,7 @@ def _torch(product: Product, threads: int) -> Iterator[Kernel]:
     rows, inner, columns = product
     for what, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         left, right = torch.ones((rows, inner), dtype=dtype), torch.ones((columns, inner), dtype=dtype)
-        multiply = torch.inference_mode()(lambda left=left, right=right: torch.nn.functional.linear(left, right))
+        multiply = torch.inference_mode()(functools.partial(torch.nn.functional.linear, left, right))
         yield Kernel(what, _flops(product), multiply)
 
 

@@ -44,8 +44,8 @@ def last_level_cache(sys_root: Path = SYS, cores: Iterable[int] | None = None) -
                 found.setdefault(int(level), {})[sharers] = int(size[1]) * _FACTORS[size[2]]
     if not found:
         return None
-    level = max(found)
-    return LastLevelCache(level=level, size_bytes=max(found[level].values()), instances=len(found[level]))
+    last = max(found)
+    return LastLevelCache(level=last, size_bytes=max(found[last].values()), instances=len(found[last]))
 
 
 def smt_siblings(sys_root: Path = SYS, cores: Iterable[int] | None = None) -> tuple[tuple[int, ...], ...] | None:
@@ -79,14 +79,16 @@ def turbo(sys_root: Path = SYS) -> bool | None:
 
 def hypervisor(sys_root: Path = SYS, proc: Path = Path("/proc")) -> str | None:
     """Name the hypervisor as far as the machine admits to one: its kind, "yes", or None."""
-    named = _text(sys_root / "hypervisor/type") or _text(sys_root / "class/dmi/id/product_name")
-    if _text(sys_root / "hypervisor/type"):
-        return named
+    kind = _text(sys_root / "hypervisor/type")
+    if kind:
+        return kind
     try:
         flags = (proc / "cpuinfo").read_text(errors="replace")
     except OSError:
         return None
-    return (named or "yes") if re.search(r"^flags\s*:.*\bhypervisor\b", flags, re.MULTILINE) else None
+    if not re.search(r"^flags\s*:.*\bhypervisor\b", flags, re.MULTILINE):
+        return None
+    return _text(sys_root / "class/dmi/id/product_name") or "yes"
 
 
 def listed_cores(text: str) -> set[int]:
