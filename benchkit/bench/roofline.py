@@ -196,25 +196,23 @@ def attained(
     if isinstance(work, NotMeasured) or not isinstance(throughput, Measured):
         assert isinstance(work, NotMeasured)
         return {"attained_flops": work, "roofline_share": work}
-    flops, traffic_bytes = work
     calls_per_s = [[value / batch_size for value in run] for run in throughput.runs]
-    rates = [[_rounded(flops * value) for value in run] for run in calls_per_s]
-    shares = NotMeasured(
-        reason="no_peaks",
-        detail="the peaks of this device were not measured",
-        remedy="measure on the CPU: peaks of GPUs are not measured by this version",
-    )
+    rates = [[_rounded(work[0] * value) for value in run] for run in calls_per_s]
     return {
         "attained_flops": measured("attained_flops", rates, alpha=alpha),
-        "roofline_share": shares
-        if peaks is None
-        else _shares(work, calls_per_s, artifact.manifest.precision, peaks, alpha),
+        "roofline_share": _shares(work, calls_per_s, artifact.manifest.precision, peaks, alpha),
     }
 
 
 def _shares(
-    work: tuple[float, float], calls_per_s: list[list[float]], precision: str, peaks: Peaks, alpha: float
+    work: tuple[float, float], calls_per_s: list[list[float]], precision: str, peaks: Peaks | None, alpha: float
 ) -> Measurement:
+    if peaks is None:
+        return NotMeasured(
+            reason="no_peaks",
+            detail="the peaks of this device were not measured",
+            remedy="measure on the CPU: peaks of GPUs are not measured by this version",
+        )
     flops, traffic_bytes = work
     roofs = [[roofline(flops, traffic_bytes, 1 / value, precision, peaks) for value in run] for run in calls_per_s]
     first = roofs[0][0]
