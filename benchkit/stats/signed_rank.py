@@ -3,6 +3,7 @@
 Used for one statistic of several processes, and for the paired differences of a comparison.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ def null_distribution(n: int) -> npt.NDArray[np.float64]:
     return counts
 
 
+@functools.lru_cache(maxsize=256)
 def bound_index(n: int, *, alpha: float = ALPHA) -> int:
     """Return k, the 1-based index of the Walsh average that is the bound; 0 when n is too small.
 

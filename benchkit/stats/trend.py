@@ -3,6 +3,8 @@
 For a handful of processes; a long series of calls is looked at by `stationarity`.
 """
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,8 +16,20 @@ def inversions_distribution(n: int) -> npt.NDArray[np.float64]:
     """Return P(k inversions) of a random order of n values, k = 0 .. n(n-1)/2, by dynamic programming."""
     chances: npt.NDArray[np.float64] = np.ones(1)
     for size in range(2, n + 1):
-        chances = np.convolve(chances, np.full(size, 1 / size))
+        # The value that comes last brings 0 .. size - 1 inversions, all as likely: a moving sum of that width.
+        sums = np.cumsum(np.concatenate([chances, np.zeros(size - 1)]))
+        sums[size:] -= sums[:-size].copy()
+        chances = sums / size
     return chances
+
+
+@functools.lru_cache(maxsize=256)
+def bound_index(n: int, alpha: float) -> int:
+    """Return k, the 1-based index of the sorted slope that is the bound; 0 when n is too small.
+
+    As in `signed_rank.bound_index`: the largest k with P(inversions <= k - 1) <= alpha.
+    """
+    return int(np.searchsorted(np.cumsum(inversions_distribution(n)), alpha, side="right"))
 
 
 def first_to_last(values: npt.NDArray[np.float64], *, alpha: float = ALPHA) -> Centre:
@@ -36,8 +50,7 @@ def first_to_last(values: npt.NDArray[np.float64], *, alpha: float = ALPHA) -> C
         return Centre(0.0, None, None)
     first, second = np.triu_indices(n, k=1)
     slopes = np.sort((values[second] - values[first]) / (second - first)) * (n - 1)
-    # As in `signed_rank.bound_index`: the largest k with P(inversions <= k - 1) <= alpha.
-    k = int(np.searchsorted(np.cumsum(inversions_distribution(n)), alpha, side="right"))
+    k = bound_index(n, alpha)
     if k == 0:
         return Centre(float(np.median(slopes)), None, None)
     return Centre(float(np.median(slopes)), float(slopes[k - 1]), float(slopes[-k]))
