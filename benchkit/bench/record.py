@@ -55,7 +55,7 @@ def cell_measurements(
     elif spot.load is not None:
         found |= measurements.open_loop(timed, batch_size, alpha)
     found |= measurements.saturated(timed, batch_size, alpha)
-    found |= attained(found, spot.artifact, batch_size, _padded_length(timed), peaks)
+    found |= attained(found, spot.artifact, batch_size, _padded_length(timed), peaks, alpha=alpha)
     found |= or_failed(
         failed,
         "memory",
@@ -101,7 +101,7 @@ def profile_record(
     found = cell_measurements(spot, outcomes, no_energy=no_energy, failed=failed, peaks=peaks, alpha=alpha)
     proof = timed[0]["proof"]
     coverage = outcomes["coverage"][0] if outcomes["coverage"] else None
-    broken = _violations(spot, coverage, proof["provider"])
+    broken = [*_other_providers(spot, timed), *_violations(spot, coverage, proof["provider"])]
     return seal(
         kind="profile",
         artifact=spot.artifact.facts(),
@@ -189,6 +189,13 @@ def _violations(spot: Spot, coverage: Outcome | None, provider: str) -> list[str
         return []
     precision = spot.artifact.manifest.precision
     return violations(Coverage.from_json(coverage["coverage"]), provider=provider, precision=precision)
+
+
+def _other_providers(spot: Spot, timed: Sequence[Outcome]) -> list[str]:
+    """Tell a process that ran elsewhere than was asked, or than the first one did."""
+    asked = spot.options.provider or timed[0]["proof"]["provider"]
+    others = sorted({one["proof"]["provider"] for one in timed} - {asked})
+    return [f"asked for {asked}, and the session says that it runs on {other}" for other in others]
 
 
 def _coverage_told(coverage: Outcome | None, failed: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchkit.bench.inputs import make_batches, open_tokenizer
 from benchkit.bench.job import Job
-from benchkit.bench.passes.opening import bound_to, open_session
+from benchkit.bench.passes.opening import bind_to, open_session
 from benchkit.bench.timing import warm_up
 from benchkit.core.registry import RUNTIMES
 from benchkit.meters.cold_start import ColdStart
@@ -16,7 +16,7 @@ from benchkit.stats.stationarity import is_warm
 
 def run(job: Job, start: ColdStart) -> dict[str, Any]:
     """Start once, marking the end of each phase; `start` already holds the interpreter's."""
-    bound_to(job.affinity)
+    bind_to(job.affinity)
     RUNTIMES.get(job.runtime)
     start.mark("imports")
     workload, tokenizing = job.workload, None

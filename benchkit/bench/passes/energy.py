@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchkit.bench.job import Job
-from benchkit.bench.passes.opening import bound_to, opened, what_ran, what_was_fed
+from benchkit.bench.passes.opening import bind_to, opened, what_ran, what_was_fed
 from benchkit.bench.timing import saturate, warm_up
 from benchkit.host.noise import take_snapshot
 from benchkit.meters.energy import EnergyMeter, WindowVoid
@@ -31,7 +31,7 @@ def _ready(device: str) -> list[EnergyMeter]:
 
 def run(job: Job) -> dict[str, Any]:
     """Count the calls and the joules of one window; see `benchkit.meters.energy`."""
-    cores = bound_to(job.affinity)
+    bind_to(job.affinity)
     meters = _ready(job.options.device)
     found = opened(job)
     warmup_ns = warm_up(found.session.call, found.inputs, found.schedule(job), time.perf_counter_ns, is_warm=is_warm)
@@ -51,7 +51,7 @@ def run(job: Job) -> dict[str, Any]:
         "window": dataclasses.asdict(window),
         "snapshots": [dataclasses.asdict(before), dataclasses.asdict(take_snapshot())],
         "fed": what_was_fed(found),
-        "proof": what_ran(found, cores),
+        "proof": what_ran(found),
     }
 
 

@@ -70,22 +70,25 @@ def opened(job: Job) -> Opened:
     return Opened(session, batches, inputs, load_s, first_call_s, np.asarray(first), np.asarray(second))
 
 
-def bound_to(affinity: Sequence[int] | None) -> list[int] | None:
-    """Bind this process to cores where that was asked; return the cores it may use, None where nobody says."""
+def bind_to(affinity: Sequence[int] | None) -> None:
+    """Bind this process to cores where that was asked."""
+    if affinity is None:
+        return
     if not hasattr(os, "sched_setaffinity"):
-        if affinity is not None:
-            raise EnvironmentLacks(f"{sys.platform} binds no process to cores", remedy="leave --affinity out")
-        return None
-    if affinity is not None:
-        os.sched_setaffinity(0, affinity)
-    return sorted(os.sched_getaffinity(0))
+        raise EnvironmentLacks(f"{sys.platform} binds no process to cores", remedy="leave --affinity out")
+    os.sched_setaffinity(0, affinity)
 
 
-def what_ran(found: Opened, cores: list[int] | None) -> dict[str, Any]:
+def usable_cores() -> list[int] | None:
+    """Return the cores that this process may use now, None where nobody says: a runtime may have bound it anew."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def what_ran(found: Opened) -> dict[str, Any]:
     """Ask the session and the kernel what runs here; called after the timed part, when every thread exists."""
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TOKENIZERS_PARALLELISM")
     return dataclasses.asdict(found.session.proof()) | {
-        "affinity": cores,
+        "affinity": usable_cores(),
         "os_threads": _os_threads(),
         "variables": {name: os.environ[name] for name in variables if name in os.environ},
         "python": sys.version.split()[0],
