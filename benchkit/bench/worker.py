@@ -10,12 +10,14 @@ _BEGIN_NS = time.perf_counter_ns()  # The end of the interpreter's own start.
 import importlib  # noqa: E402 - what is imported from here on counts as imports, not as the interpreter
 import json  # noqa: E402
 import os  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 from benchkit.bench.job import Job  # noqa: E402
 from benchkit.core.errors import BenchkitError  # noqa: E402
 
+_PR_SET_PDEATHSIG = 1
 # Each pass stands in a module of its own, so that a process carries only what it measures with.
 _PASSES = {
     "time": "timed:run",
@@ -47,6 +49,7 @@ def run_job(job: Job, *, exec_ns: int | None = None) -> dict[str, Any]:
 
 def main() -> int:
     """Read the job, do it, write the outcome; a problem that the user can solve is an outcome too."""
+    _end_with_parent()
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     asked = json.load(sys.stdin)
@@ -60,6 +63,17 @@ def main() -> int:
     with answer:
         json.dump(outcome, answer)
     return 0
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process with its parent, whose watchdog is then gone: a hung call would stay for ever.
+
+    Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    if sys.platform == "linux":
+        import ctypes  # numpy has imported it already.
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":
