@@ -1,5 +1,6 @@
 """The finished jobs of a sweep, so that an interrupted one goes on where it was."""
 
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Journal:
         self._path = path
         host = host_facts()
         # Another wheel measures another thing, and another machine's runs are never mixed in.
-        self._made_by = [host.id, host.versions, benchkit.__version__]
+        self._made_by = [host.id, host.versions, benchkit.__version__, _plug_ins()]
         self._done = {} if path is None else _read(path)
 
     def find(self, job: Job, artifact_id: str, run: int) -> Outcome | None:
@@ -37,6 +38,12 @@ class Journal:
 
     def _key(self, job: Job, artifact_id: str, run: int) -> str:
         return digest([job.as_json(), artifact_id, run, self._made_by])
+
+
+def _plug_ins() -> dict[str, str]:
+    """Return the versions of the distributions that add runtimes: facts of the host know ours only."""
+    entries = importlib.metadata.entry_points(group="benchkit.runtimes")
+    return {entry.dist.name: entry.dist.version for entry in entries if entry.dist is not None}
 
 
 def _read(path: Path) -> dict[str, Outcome]:
