@@ -14,6 +14,7 @@ Outcome = Mapping[str, Any]
 
 # CPU time above the threads asked for: what the interpreter and the kernel do beside the operators.
 _THREAD_TOLERANCE = 0.1
+_TICKS_S = 0.03  # CPU time is counted in ticks of 10 ms.
 _BEARABLE_SHARE = 0.2
 # Answers of timed calls against those before the timing, relative: reductions may be ordered differently.
 _SAME_ANSWER = 1e-3
@@ -76,10 +77,20 @@ def _throttled(states: Sequence[Mapping[str, Any] | None]) -> str:
 
 
 def _foreign_threads(timed: Sequence[Outcome], threads: int) -> list[str]:
+    most = threads * (1 + _THREAD_TOLERANCE)
     busiest = max(outcome["window"]["cpu_s"] / outcome["window"]["wall_s"] for outcome in timed)
-    if busiest <= threads * (1 + _THREAD_TOLERANCE):
-        return []
-    return [f"asked for {threads} thread(s), and {busiest:.2f} cores were busy"]
+    if busiest > most:
+        return [f"asked for {threads} thread(s), and {busiest:.2f} cores were busy"]
+    wanted = max(_wanted_cores(*outcome["snapshots"]) for outcome in timed)
+    return [f"asked for {threads} thread(s), and {wanted:.2f} cores were wanted"] if wanted > most else []
+
+
+def _wanted_cores(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+    """Return how many threads ran or waited for a core at a time: more than asked show where cores are short too."""
+    if before["run_delay_s"] is None or after["run_delay_s"] is None:
+        return 0.0
+    wanted_s = sum(after[counter] - before[counter] for counter in ("own_cpu_s", "run_delay_s"))
+    return float(max(0.0, wanted_s - _TICKS_S) / (after["wall_s"] - before["wall_s"]))
 
 
 def _missing_threads(timed: Sequence[Outcome], threads: int) -> list[str]:
