@@ -14,7 +14,7 @@ import numpy as np
 from benchkit.bench.arrivals import Arrivals, even_arrivals_ns, poisson_arrivals_ns
 from benchkit.bench.find_rate import Trial, find_max_rate
 from benchkit.bench.open_loop import SPIN_NS, Limits, Served, Sleep, serve
-from benchkit.bench.queueing import keeping_up, lateness_warning, littles_law
+from benchkit.bench.queueing import keeping_up, lateness_warning, littles_law, queueing_warning
 from benchkit.bench.timing import Call, Clock
 from benchkit.core.errors import BenchkitError, unknown_name
 
@@ -143,6 +143,7 @@ def outcome_of(served: Served, *, rate_per_s: float, capacity_per_s: float, scen
         )
     # At a low rate the waking up is what is looked for, not a fault of the generator.
     late = "" if scenario == "low-rate" else lateness_warning(served)
+    queued = "" if keeping.overloaded else queueing_warning(served)
     return {
         "rate_per_s": rate_per_s,
         "capacity_per_s": capacity_per_s,
@@ -158,7 +159,7 @@ def outcome_of(served: Served, *, rate_per_s: float, capacity_per_s: float, scen
         "growth_s_per_s": keeping.growth_s_per_s,
         "lateness_ns": _summary(served.lateness_ns),
         "littles_law": dataclasses.asdict(little),
-        "warnings": [*warnings, *([late] if late else [])],
+        "warnings": [*warnings, *filter(None, (late, queued))],
     }
 
 
