@@ -18,6 +18,7 @@ class Column:
         rank: Where width is short, columns of the highest rank go first; 0 stays.
         is_optional: True when it is taken only where its setting varies or its quantity was measured.
         is_detail: True when only CSV and JSON carry it.
+        folds: True when it moves beneath the artifact's name where width is short.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Column:
     rank: int = 0
     is_optional: bool = False
     is_detail: bool = False
+    folds: bool = False
 
     @property
     def arrow(self) -> str:

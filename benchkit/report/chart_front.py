@@ -8,7 +8,7 @@ from benchkit.core.records import Statistic
 from benchkit.report.chart_facts import HEIGHT, WIDTH, Chart, Key, Look
 from benchkit.report.figures import with_unit
 from benchkit.report.front import Group, Point
-from benchkit.report.plain import clean, counted
+from benchkit.report.plain import clean, counted, shortened
 from benchkit.report.scales import Box, Scale, is_drawable, label_places, linear_scale, log_scale
 from benchkit.report.vega import INK, MUTED, Layer, as_is, at, axis_x, axis_y, layer, specification
 
@@ -32,10 +32,10 @@ def front_chart(group: Group, number: int, looks: Mapping[str, Look], *, name_ho
     if not points:
         return None
     left_out = len(drawable) - len(points)
-    host = f" on {clean(group.place[0], 24)}" if name_host else ""
-    tokens = f", {group.place[3]:,} tokens" if group.place[3] else ""
+    host = f" on {clean(group.place.host, 24)}" if name_host else ""
+    words = group.place.words
     caption = (
-        f"Batch {group.place[2]:,}{tokens}{host}. Up and to the left is better. The line is the front: nothing is at "
+        f"{words[0].upper()}{words[1:]}{host}. Up and to the left is better. The line is the front: nothing is at "
         f"once faster and better. Hollow grey points are beaten. Bars are one-sided 95 % bounds on either side."
     )
     if left_out:
@@ -100,7 +100,7 @@ def _layers(points: Sequence[Point], group: Group, looks: Mapping[str, Look]) ->
 def _labels(
     points: Sequence[Point], latencies: Sequence[_Span], scores: Sequence[_Span], scales: tuple[Scale, Scale]
 ) -> list[Layer]:
-    names = [clean(point.entry.series, 28) for point in points]
+    names = [shortened(point.entry.series, 28) for point in points]
     xs = [scales[0].share(latency.value) * WIDTH for latency in latencies]
     ys = [(1 - scales[1].share(score.value)) * HEIGHT for score in scores]
     front = [(x, y) for point, x, y in zip(points, xs, ys, strict=True) if point.on_front]

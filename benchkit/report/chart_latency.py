@@ -1,5 +1,6 @@
 """Raw latencies: their distribution for each model and precision, and in the order they were taken for a few."""
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,7 @@ from benchkit.report.curves import MOST_POINTS, distribution, over_time
 from benchkit.report.entries import Entry
 from benchkit.report.figures import with_unit
 from benchkit.report.headline import Headline
+from benchkit.report.palette import DASHES
 from benchkit.report.reasons import summarised
 from benchkit.report.scales import Scale, is_drawable, linear_scale, log_scale
 from benchkit.report.selection import representatives
@@ -36,8 +38,8 @@ def distribution_chart(place: Headline, number: int, looks: Mapping[str, Look], 
     y = Scale(low=0.0, high=1.0, is_log=False, ticks=(0.0, 0.25, 0.5, 0.75, 0.95))
     on_x, on_y = axis_x("ms", x, "latency of a call, ms (log)"), axis_y("share", y, "share of calls", ticks=".0%")
     layers = []
-    for entry, curve in zip(chosen.entries, curves, strict=True):
-        look = looks[entry.artifact.id]
+    drawn = _told_apart(chosen.entries, looks)
+    for look, curve in zip(drawn, curves, strict=True):
         line = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8, "stroke": look.color}
         rows = [{"ms": value, "share": share} for value, share in [(curve[0][0], 0.0), *curve]]
         layers.append(layer(rows, line | {"strokeDash": list(look.dash)}, x=on_x, y=on_y))
@@ -50,10 +52,24 @@ def distribution_chart(place: Headline, number: int, looks: Mapping[str, Look], 
         title="How latencies spread",
         caption=caption.strip(),
         spec=specification(layers, width=WIDTH, height=HEIGHT),
-        keys=tuple(Key(text=entry.series, look=looks[entry.artifact.id], mark="line") for entry in chosen.entries),
+        keys=tuple(
+            Key(text=entry.series, look=look, mark="line") for entry, look in zip(chosen.entries, drawn, strict=True)
+        ),
         heads=("artifact", "p50", "p95", "p99"),
         rows=tuple((e.series, *(_percentile(e, name) for name in ("p50", "p95", "p99"))) for e in chosen.entries),
     )
+
+
+def _told_apart(entries: Sequence[Entry], looks: Mapping[str, Look]) -> list[Look]:
+    """Return the look of each line: one artifact under several settings goes on to further dashes."""
+    found: list[Look] = []
+    times: dict[str, int] = collections.Counter()
+    for entry in entries:
+        look, again = looks[entry.artifact.id], times[entry.artifact.id]
+        dash = DASHES[(DASHES.index(look.dash) + 2 * again) % len(DASHES)]
+        found.append(dataclasses.replace(look, dash=dash) if again else look)
+        times[entry.artifact.id] += 1
+    return found
 
 
 def over_time_charts(places: Sequence[Headline]) -> tuple[Chart, ...]:
@@ -92,9 +108,8 @@ def _over_time(entry: Entry, number: int, remark: str) -> Chart:
 
 
 def _over_time_caption(entry: Entry, shown: int, calls: int) -> str:
-    cell, noise = entry.record.cell, entry.record.noise
-    tokens = f", {cell.sequence_length:,} tokens" if cell.sequence_length else ""
-    sentences = [f"Batch {cell.batch_size:,}{tokens}; the colour changes with the process."]
+    noise, words = entry.record.noise, entry.place.words
+    sentences = [f"{words[0].upper()}{words[1:]}; the colour changes with the process."]
     if shown < calls:
         sentences.append(f"Of {calls:,} calls {shown:,}: the lowest and the highest of each stretch.")
     if noise.verdict != "clean":

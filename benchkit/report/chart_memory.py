@@ -6,7 +6,7 @@ from benchkit.report.chart_facts import WIDTH, Chart, Key, Look
 from benchkit.report.entries import Entry
 from benchkit.report.figures import value_text, with_unit
 from benchkit.report.headline import Headline
-from benchkit.report.plain import clean
+from benchkit.report.plain import shortened
 from benchkit.report.scales import is_drawable, linear_scale
 from benchkit.report.selection import representatives
 from benchkit.report.vega import MARGIN, Layer, at, axis_x, layer, specification
@@ -14,7 +14,7 @@ from benchkit.report.vega import MARGIN, Layer, at, axis_x, layer, specification
 _MOST_BARS = 12
 _STEP_PX = 30
 _BAR_PX = 16
-_LEFT_PX = 172  # Room for names of 26 characters.
+_LEFT_PX = 180  # Room for names of 25 characters, also in a wide font.
 _MEMORY = QUANTITIES["peak_memory"]
 _WHOLE, _CONTROL = "var(--s1)", "var(--s1-deep)"
 
@@ -52,7 +52,7 @@ def _layers(figures: list[tuple[Entry, Statistic, Statistic | None]]) -> list[La
     on_x = axis_x("mib", x, "peak resident memory, MiB")
     for number, (entry, peak, control) in enumerate(figures):
         middle = at(number * _STEP_PX + _STEP_PX / 2)
-        row = {"mib": _mib(peak), "figure": value_text(_MEMORY, peak), "name": clean(entry.series, 26), "zero": 0}
+        row = {"mib": _mib(peak), "figure": value_text(_MEMORY, peak), "name": shortened(entry.series, 25), "zero": 0}
         bar = {"type": "bar", "height": _BAR_PX, "cornerRadiusEnd": 2}
         layers.append(layer([row], bar | {"fill": _WHOLE}, x=on_x, x2={"datum": 0}, y=middle))
         if control is not None:

@@ -1,148 +1,79 @@
-"""The columns of a comparison and what each makes of an entry; a column is one row of the table below."""
+"""The columns of a comparison, in the order of the table, and which of them a set of rows needs.
+
+What each makes of an entry is in `setting_cells`, `figure_cells` and `score_cells`.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
 from benchkit.core.quantities import QUANTITIES
-from benchkit.core.records import Measured, Record, Statistic
-from benchkit.report.cells import Column, TableCell, absent
-from benchkit.report.entries import Entry, varying_cell_fields
-from benchkit.report.figures import bounds_text, value_text, with_unit
-from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean, counted
-from benchkit.report.reasons import reasons_of, why_absent
+from benchkit.core.records import Measured
+from benchkit.report import figure_cells, setting_cells
+from benchkit.report.cells import Column, TableCell
+from benchkit.report.entries import Entry
 from benchkit.report.score_cells import metric_cell, score_cell, task_cell
+from benchkit.report.settings_in_words import varying
 
 Maker = Callable[[Column, Entry, bool], TableCell]
 
-# Shown only when some record has it; load_time and first_call are for CSV and JSON.
-_OPTIONAL = ("response_time", "cold_start", "energy_gpu", "load_time", "first_call", "logit_difference")
-_DETAILS = ("load_time", "first_call", "logit_difference")
+# Closed-loop figures and package energy are looked for in every comparison: a missing one is a fact to be seen.
+_ALWAYS = ("throughput", "peak_memory", "artifact_size", "cpu_time", "energy_package")
+# For CSV and JSON alone.
+_DETAILS = ("load_time", "first_call", "logit_difference", "attained_flops")
+_TEXT_SETTINGS = ("scenario", "load", "padding", "lengths_from", "runtime", "device", "affinity", "transfers", "engine")
 
 
 def columns_for(entries: Sequence[Entry]) -> tuple[Column, ...]:
     """Return the columns that these entries need: settings that vary, rare quantities that were measured."""
-    varying = set(varying_cell_fields(entries, ("runtime", "device", "threads", "scenario")))
+    profiles = [entry.profile for entry in entries if entry.profile is not None]
+    needed = set(varying(record.cell for record in profiles))
+    if any(record.cell.scenario != "single-stream" for record in profiles):
+        needed |= {"scenario", "load"} if any(entry.place.load for entry in entries) else {"scenario"}
+    if "load" in needed:
+        needed |= {"rate_per_s", "load_share", "p99_at_most_s"}
+    if any(record.cell.lengths_from for record in profiles):
+        needed |= {"lengths_from", "padding"}
     if len({entry.record.host.id for entry in entries}) > 1:
-        varying.add("host")
+        needed.add("host")
     if any(entry.scores for entry in entries):
-        varying |= {"task", "metric"}
-    varying |= {
-        name
-        for name in _OPTIONAL
-        for entry in entries
-        if entry.profile is not None and isinstance(entry.profile.measurements.get(name), Measured)
+        needed |= {"task", "metric"}
+    measured = {
+        name for record in profiles for name, found in record.measurements.items() if isinstance(found, Measured)
     }
-    return tuple(column for column in _MAKERS if not column.is_optional or column.key in varying)
+    if not any(_is_padded(entry) for entry in entries):
+        measured -= {"padding_waste", "token_throughput"}
+    needed |= {column.key for column in _COLUMNS if column.quantity in measured}
+    if not profiles or any("latency" in record.measurements for record in profiles):
+        needed |= {column.key for column in _COLUMNS if column.quantity == "latency"}
+    columns = (column for column in _COLUMNS if not column.is_optional or column.key in needed)
+    return tuple(_ranked(column, entries) for column in columns)
 
 
 def cell_of(column: Column, entry: Entry, on_front: bool) -> TableCell:
     """Draw one cell."""
-    return _MAKERS[column](column, entry, on_front)
+    return _MAKERS[column.key](column, entry, on_front)
 
 
-def _artifact(_: Column, entry: Entry, on_front: bool) -> TableCell:
-    artifact = entry.artifact
-    note = f"{clean(artifact.name, NOTE_LENGTH)}, id {clean(artifact.id, 64)}"
-    star = "★ " if on_front else ""
-    # The precision has a column of its own.
-    label = entry.label.removesuffix(f"-{clean(artifact.precision, NAME_LENGTH)}")
-    return TableCell(text=star + label, value=clean(artifact.name), note=note)
+def _ranked(column: Column, entries: Sequence[Entry]) -> Column:
+    """Rank the figure that rows are judged by before others, and a score that nobody has after them."""
+    judged = {"_".join(entry.judged_by) for entry in entries if entry.profile is not None}
+    if column.rank > 1 and judged & {column.key, f"{column.key}_{_headline(column)}"}:
+        return dataclasses.replace(column, rank=1)
+    if column.key == "score" and not any(entry.scores for entry in entries):
+        return dataclasses.replace(column, rank=3)
+    return column
 
 
-def _from_artifact(column: Column, entry: Entry, _: bool) -> TableCell:
-    text = clean(getattr(entry.artifact, column.key), NAME_LENGTH)
-    return TableCell(text=text, value=text)
+def _headline(column: Column) -> str:
+    return QUANTITIES[column.quantity].headline if column.quantity is not None else ""
 
 
-def _from_cell(column: Column, entry: Entry, _: bool) -> TableCell:
-    value = getattr(entry.profile.cell, column.key) if entry.profile is not None else None
-    if value is None:
-        why = "not profiled" if entry.profile is None else "inputs have their own lengths"
-        return absent(why)
-    if column.is_number:
-        return TableCell(text=f"{value:,}", value=value)
-    return TableCell(text=clean(value, NAME_LENGTH), value=clean(value, NAME_LENGTH))
+def _is_padded(entry: Entry) -> bool:
+    waste = entry.profile.statistic("padding_waste", "value") if entry.profile is not None else None
+    return waste is not None and bool(waste.value)
 
 
-def _host(_: Column, entry: Entry, __: bool) -> TableCell:
-    host = entry.record.host
-    text = clean(host.id, 24)
-    return TableCell(text=text, value=text, note=clean(f"{host.cpu_model}, {host.cores} cores, {host.os}", NOTE_LENGTH))
-
-
-def _figure(column: Column, entry: Entry, _: bool) -> TableCell:
-    assert column.quantity is not None
-    if entry.profile is None:
-        return absent("not profiled")
-    statistic = _statistic(entry.profile, column)
-    if entry.is_void and (statistic is None or statistic.value is None):
-        return TableCell(text="void", note=f"void: {reasons_of(entry.profile)}", tone="void")
-    if statistic is None:
-        return absent(why_absent(entry.profile, column.quantity))
-    if statistic.value is None:
-        return absent(clean(statistic.reason or "no figure, and no reason is recorded", NOTE_LENGTH))
-    quantity = QUANTITIES[column.quantity]
-    if entry.is_void:
-        note = f"void: {reasons_of(entry.profile)}; the instrument read {with_unit(quantity, statistic)}"
-        return TableCell(text="void", note=clean(note, NOTE_LENGTH), tone="void")
-    note = f"{with_unit(quantity, statistic)}, n = {statistic.n:,}"
-    if statistic.reason:
-        note += f"; {clean(statistic.reason, NOTE_LENGTH)}"
-    return TableCell(
-        text=value_text(quantity, statistic),
-        below=bounds_text(quantity, statistic) if not quantity.exact else "",
-        value=statistic.value,
-        low=statistic.low,
-        high=statistic.high,
-        note=note,
-    )
-
-
-def _size(column: Column, entry: Entry, on_front: bool) -> TableCell:
-    """Draw the size of the artifact: a fact about the files, known even where no profile is or the profile is void."""
-    del on_front
-    exact = Statistic(value=entry.artifact.size_bytes, n=1)
-    quantity = QUANTITIES["artifact_size"]
-    note = f"{entry.artifact.size_bytes:,} bytes: model file and its external data"
-    return TableCell(text=value_text(quantity, exact), value=entry.artifact.size_bytes, note=note)
-
-
-def _statistic(record: Record, column: Column) -> Statistic | None:
-    """Return the column's statistic: the one its key names, or the quantity's headline, or the only one there is."""
-    assert column.quantity is not None
-    measurement = record.measurements.get(column.quantity)
-    if not isinstance(measurement, Measured):
-        return None
-    named = column.key.removeprefix(column.quantity).strip("_")
-    if named:
-        return measurement.statistics.get(named)
-    headline = measurement.statistics.get(QUANTITIES[column.quantity].headline)
-    alone = next(iter(measurement.statistics.values())) if len(measurement.statistics) == 1 else None
-    return headline or alone
-
-
-def _count(_: Column, entry: Entry, __: bool) -> TableCell:
-    measurement = entry.profile.measurements.get("latency") if entry.profile is not None else None
-    if not isinstance(measurement, Measured):
-        return absent("no latency was measured")
-    n = max((statistic.n for statistic in measurement.statistics.values()), default=0)
-    runs = len(measurement.runs)
-    below = counted(runs, "run") if runs else ""
-    note = f"{counted(n, 'latency value')} from {counted(runs, 'process', 'processes')}" if runs else ""
-    return TableCell(text=f"{n:,}", below=below, value=n, note=note)
-
-
-def _noise(_: Column, entry: Entry, __: bool) -> TableCell:
-    if entry.profile is None:
-        return absent("not profiled")
-    verdict = entry.profile.noise.verdict
-    reasons = clean("; ".join(entry.profile.noise.reasons), NOTE_LENGTH)
-    if verdict == "invalid":
-        return TableCell(text="void", value="void", note=reasons or "no reason is recorded", tone="void")
-    return TableCell(text=verdict, value=verdict, note=reasons, tone=verdict)
-
-
-def _quantity_column(name: str, statistic: str = "", *, title: str = "", rank: int) -> Column:
+def _quantity(name: str, statistic: str = "", *, title: str = "", rank: int) -> Column:
     quantity = QUANTITIES[name]
     return Column(
         key=f"{name}_{statistic}".rstrip("_"),
@@ -151,42 +82,71 @@ def _quantity_column(name: str, statistic: str = "", *, title: str = "", rank: i
         better=quantity.better,
         quantity=name,
         rank=rank,
+        is_optional=name not in _ALWAYS,
         is_detail=name in _DETAILS,
     )
 
 
-def _optional(column: Column) -> Column:
-    return dataclasses.replace(column, is_optional=True)
+def _setting(key: str, title: str) -> Column:
+    return Column(key=key, title=title, is_number=key not in _TEXT_SETTINGS, is_optional=True, folds=True)
+
+
+def _detail(key: str, title: str, *, is_number: bool = True) -> Column:
+    return Column(key=key, title=title, is_number=is_number, is_optional=True, is_detail=True)
 
 
 # In the order of the table.
-_MAKERS: dict[Column, Maker] = {
-    Column(key="artifact", title="artifact", is_number=False): _artifact,
-    Column(key="precision", title="precision", is_number=False, rank=2): _from_artifact,
-    _optional(Column(key="host", title="host", is_number=False)): _host,
-    _optional(Column(key="runtime", title="runtime", is_number=False)): _from_cell,
-    _optional(Column(key="device", title="device", is_number=False)): _from_cell,
-    _optional(Column(key="threads", title="threads")): _from_cell,
-    _optional(Column(key="scenario", title="scenario", is_number=False)): _from_cell,
-    Column(key="batch_size", title="batch"): _from_cell,
-    Column(key="sequence_length", title="tokens"): _from_cell,
-    _optional(Column(key="task", title="task", is_number=False)): task_cell,
-    Column(key="score", title="score", unit="%", better="higher", quantity="score"): score_cell,
-    _optional(Column(key="metric", title="metric", is_number=False, is_detail=True)): metric_cell,
-    _quantity_column("latency", "p50", title="latency p50", rank=0): _figure,
-    _quantity_column("latency", "p95", title="latency p95", rank=1): _figure,
-    _quantity_column("latency", "p99", title="latency p99", rank=6): _figure,
-    _optional(_quantity_column("response_time", rank=3)): _figure,
-    _quantity_column("throughput", rank=3): _figure,
-    _quantity_column("peak_memory", rank=4): _figure,
-    _quantity_column("artifact_size", rank=5): _size,
-    _quantity_column("cpu_time", title="CPU time per example", rank=8): _figure,
-    _optional(_quantity_column("cold_start", rank=8)): _figure,
-    _optional(_quantity_column("load_time", rank=9)): _figure,
-    _optional(_quantity_column("first_call", rank=9)): _figure,
-    _optional(_quantity_column("logit_difference", rank=9)): _figure,
-    _quantity_column("energy_package", rank=9): _figure,
-    _optional(_quantity_column("energy_gpu", rank=7)): _figure,
-    Column(key="n", title="n", rank=7): _count,
-    Column(key="noise", title="noise", is_number=False): _noise,
-}
+_TABLE: tuple[tuple[Column, Maker], ...] = (
+    (Column(key="artifact", title="artifact", is_number=False), setting_cells.artifact_cell),
+    (Column(key="precision", title="precision", is_number=False, rank=2, folds=True), setting_cells.precision_cell),
+    (Column(key="host", title="host", is_number=False, is_optional=True), setting_cells.host_cell),
+    (_setting("runtime", "runtime"), setting_cells.setting_cell),
+    (_setting("device", "device"), setting_cells.setting_cell),
+    (_setting("threads", "threads"), setting_cells.setting_cell),
+    (_setting("scenario", "scenario"), setting_cells.setting_cell),
+    (_setting("load", "load"), setting_cells.load_cell),
+    (_detail("rate_per_s", "rate"), setting_cells.setting_cell),
+    (_detail("load_share", "share of capacity"), setting_cells.load_share_cell),
+    (_detail("p99_at_most_s", "bound on p99"), setting_cells.setting_cell),
+    (_setting("padding", "padding"), setting_cells.setting_cell),
+    (_setting("lengths_from", "lengths from"), setting_cells.setting_cell),
+    (_setting("affinity", "cores"), setting_cells.affinity_cell),
+    (_setting("transfers", "copies"), setting_cells.transfers_cell),
+    (_setting("engine", "load by"), setting_cells.setting_cell),
+    (Column(key="batch_size", title="batch"), setting_cells.setting_cell),
+    (Column(key="sequence_length", title="tokens"), setting_cells.setting_cell),
+    (Column(key="task", title="task", is_number=False, is_optional=True), task_cell),
+    (Column(key="score", title="score", unit="%", better="higher", quantity="score"), score_cell),
+    (_detail("metric", "metric", is_number=False), metric_cell),
+    (_quantity("latency", "p50", title="latency p50", rank=0), figure_cells.figure_cell),
+    (_quantity("latency", "p95", title="latency p95", rank=2), figure_cells.figure_cell),
+    (_quantity("latency", "p99", title="latency p99", rank=6), figure_cells.figure_cell),
+    (_quantity("response_time", "p50", title="response p50", rank=3), figure_cells.figure_cell),
+    (_quantity("response_time", "p95", title="response p95", rank=4), figure_cells.figure_cell),
+    (_quantity("response_time", "p99", title="response p99", rank=1), figure_cells.figure_cell),
+    (_quantity("sustained_rate", title="sustained rate", rank=2), figure_cells.figure_cell),
+    (_quantity("tokenize_time", rank=7), figure_cells.figure_cell),
+    (_quantity("end_to_end_latency", rank=4), figure_cells.figure_cell),
+    (_quantity("throughput", rank=3), figure_cells.figure_cell),
+    (_quantity("token_throughput", title="real tokens", rank=6), figure_cells.figure_cell),
+    (_quantity("padding_waste", rank=6), figure_cells.figure_cell),
+    (_quantity("peak_memory", rank=4), figure_cells.figure_cell),
+    (_quantity("plateau_memory", rank=8), figure_cells.figure_cell),
+    (_quantity("peak_gpu_memory", rank=4), figure_cells.figure_cell),
+    (_quantity("artifact_size", rank=5), figure_cells.size_cell),
+    (_quantity("cpu_time", title="CPU time per example", rank=8), figure_cells.figure_cell),
+    (_quantity("cold_start", title="cold start", rank=7), figure_cells.figure_cell),
+    (_quantity("cold_start", "warm_median", title="warm start", rank=8), figure_cells.figure_cell),
+    (_quantity("load_time", rank=9), figure_cells.figure_cell),
+    (_quantity("first_call", rank=9), figure_cells.figure_cell),
+    (_quantity("logit_difference", rank=9), figure_cells.figure_cell),
+    (_quantity("attained_flops", rank=9), figure_cells.figure_cell),
+    (_quantity("roofline_share", title="of the roofline", rank=8), figure_cells.figure_cell),
+    (_quantity("energy_package", rank=9), figure_cells.energy_cell),
+    (_quantity("energy_dram", rank=9), figure_cells.energy_cell),
+    (_quantity("energy_gpu", rank=7), figure_cells.energy_cell),
+    (Column(key="n", title="n", rank=7), figure_cells.count_cell),
+    (Column(key="noise", title="noise", is_number=False), setting_cells.noise_cell),
+)
+_COLUMNS = tuple(column for column, _ in _TABLE)
+_MAKERS = {column.key: maker for column, maker in _TABLE}

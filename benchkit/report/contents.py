@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from benchkit.core.records import Host, Record
 from benchkit.report.cells import Listing
+from benchkit.report.details import Details, details_of
 from benchkit.report.entries import Entry, entries_of
 from benchkit.report.findings import Findings, findings_of
+from benchkit.report.front import groups_of, starred
 from benchkit.report.method import METHOD
 from benchkit.report.notes import where
+from benchkit.report.paired import paired_listing, paired_of
 from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean, counted, listed, prefix
 from benchkit.report.reasons import reasons_of
 from benchkit.report.tables import Table, comparison
@@ -28,6 +31,8 @@ class Contents:
         findings: The short sentences on top.
         table: The comparison.
         entries: The rows behind it, for the charts.
+        paired: The paired comparisons; None without any.
+        details: What lies behind single rows.
         listings: Lineage, hosts, noise, warnings, method.
     """
 
@@ -36,6 +41,8 @@ class Contents:
     findings: Findings
     table: Table
     entries: tuple[Entry, ...]
+    paired: Listing | None
+    details: Details
     listings: tuple[Listing, ...]
 
 
@@ -43,13 +50,16 @@ def contents_of(records: Sequence[Record], title: str) -> Contents:
     """Build the report's contents; they do not depend on the order of `records`."""
     ordered = sorted({record.record_id: record for record in records}.values(), key=lambda record: record.record_id)
     entries = entries_of(ordered)
+    compared = paired_of(ordered)
     listings = (_lineage(ordered), _hosts(ordered), _versions(ordered), _noise(entries), _warnings(ordered), METHOD)
     return Contents(
         title=clean(title, NAME_LENGTH * 2),
         subtitle=_subtitle(ordered),
-        findings=findings_of(entries),
+        findings=findings_of(entries, compared),
         table=comparison(ordered),
         entries=entries,
+        paired=paired_listing(compared) if compared else None,
+        details=details_of(entries, starred(groups_of(entries))),
         listings=tuple(listing for listing in listings if listing.rows),
     )
 

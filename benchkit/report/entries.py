@@ -5,11 +5,40 @@ What a column makes of an entry is left to `columns`; who is on the front, to `f
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from benchkit.core.quantities import QUANTITIES
 from benchkit.core.records import ArtifactFacts, Measured, Record, Statistic
 from benchkit.report.plain import NAME_LENGTH, clean, prefix
+from benchkit.report.settings_in_words import SETTINGS, TUNING, in_words, load_in_words, transfers_in_words, varying
 from benchkit.tasks.table import TASKS
+
+
+class Place(NamedTuple):
+    """What must be equal before two rows are compared; a token count of 0 stands for inputs of their own lengths."""
+
+    host: str
+    scenario: str
+    batch_size: int
+    sequence_length: int
+    load: str = ""
+    lengths_from: str = ""
+    transfers: str = ""
+
+    @property
+    def words(self) -> str:
+        """The place without its host: 'batch 1, 128 tokens', and the scenario where it is not a closed loop."""
+        tokens = f"{self.sequence_length:,} tokens" if self.sequence_length else ""
+        return ", ".join(filter(None, [f"batch {self.batch_size:,}", tokens, *self.load_words]))
+
+    @property
+    def load_words(self) -> tuple[str, ...]:
+        """How the calls come and what they carry, where that is not a closed loop over inputs of one length."""
+        scenario = "" if self.scenario == "single-stream" else f"scenario {clean(self.scenario, 20)}"
+        copies = f"copies {self.transfers}" if self.transfers == "not timed" else ""
+        lengths = f"lengths from {self.lengths_from}" if self.lengths_from else ""
+        return tuple(filter(None, [scenario, self.load, lengths, copies]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +73,9 @@ class Entry:
         artifact: The artifact.
         profile: The profile record; None for an artifact that was scored and never profiled.
         scores: One for each task and split, in the order of task names.
+        place: What must be equal before two rows are compared.
+        settings: Those of the cell that vary among the rows, in words.
+        tuning: Those of them in which rows of one place may differ.
     """
 
     label: str
@@ -51,6 +83,9 @@ class Entry:
     artifact: ArtifactFacts
     profile: Record | None
     scores: tuple[Score, ...]
+    place: Place
+    settings: tuple[str, ...] = ()
+    tuning: tuple[str, ...] = ()
 
     @property
     def record(self) -> Record:
@@ -67,18 +102,31 @@ class Entry:
         """Names of the tasks it was scored on, joined; '' for none."""
         return ", ".join(sorted({score.task for score in self.scores}))
 
-    def latency(self, name: str) -> Statistic | None:
-        """Return a latency figure that has a value and may be used, or None."""
+    def figure(self, quantity: str, name: str) -> Statistic | None:
+        """Return a figure of the profile that has a value and may be used, or None."""
         if self.profile is None or self.is_void:
             return None
-        statistic = self.profile.statistic("latency", name)
+        statistic = self.profile.statistic(quantity, name)
         return statistic if statistic is not None and statistic.value is not None else None
 
+    def latency(self, name: str) -> Statistic | None:
+        """Return a latency figure that has a value and may be used, or None."""
+        return self.figure("latency", name)
+
     @property
-    def place(self) -> tuple[str, str, int, int]:
-        """What must be equal before two rows are compared: host, scenario, batch size, sequence length."""
-        record = self.record
-        return (record.host.id, record.cell.scenario, record.cell.batch_size, record.cell.sequence_length or 0)
+    def judged_by(self) -> tuple[str, str]:
+        """Quantity and statistic by which rows of this scenario are ranked."""
+        cell = self.record.cell
+        if cell.scenario == "server" and cell.p99_at_most_s is not None:
+            return ("sustained_rate", "median")
+        return _JUDGED_BY.get(cell.scenario, ("latency", "p50"))
+
+
+_JUDGED_BY = {
+    "server": ("response_time", "p99"),
+    "low-rate": ("response_time", "p50"),
+    "offline": ("throughput", "median"),
+}
 
 
 def entries_of(records: Sequence[Record]) -> tuple[Entry, ...]:
@@ -107,12 +155,6 @@ def metric_of(record: Record) -> str:
     return (preferred or names or ["score"])[0]
 
 
-def varying_cell_fields(entries: Iterable[Entry], fields: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the cell's fields that differ among the profiles."""
-    cells = [entry.profile.cell for entry in entries if entry.profile is not None]
-    return tuple(field for field in fields if len({getattr(cell, field) for cell in cells}) > 1)
-
-
 def _entry(artifact: ArtifactFacts, profile: Record | None, scores: list[Record], labels: dict[str, str]) -> Entry:
     best: dict[tuple[str, str], Record] = {}
     for record in sorted(scores, key=lambda record: _nearness(record, profile)):
@@ -123,6 +165,20 @@ def _entry(artifact: ArtifactFacts, profile: Record | None, scores: list[Record]
         artifact=artifact,
         profile=profile,
         scores=tuple(_score(task, record) for (task, _), record in sorted(best.items())),
+        place=_place(profile or scores[0]),
+    )
+
+
+def _place(record: Record) -> Place:
+    cell = record.cell
+    return Place(
+        host=record.host.id,
+        scenario=cell.scenario,
+        batch_size=cell.batch_size,
+        sequence_length=cell.sequence_length or 0,
+        load=load_in_words(cell),
+        lengths_from=clean(cell.lengths_from or "", 40),
+        transfers=transfers_in_words(cell),
     )
 
 
@@ -153,16 +209,17 @@ def _with_series(entries: list[Entry]) -> list[Entry]:
     ids = collections.defaultdict(set)
     for entry in entries:
         ids[entry.task, _model(entry)].add(entry.artifact.id)
-    varying = varying_cell_fields(entries, ("runtime", "device", "threads"))
-    return [
-        dataclasses.replace(
-            entry,
-            series=", ".join(
-                [entry.label if len(ids[entry.task, _model(entry)]) > 1 else _model(entry), *_settings(entry, varying)]
-            ),
+    differing = varying(entry.profile.cell for entry in entries if entry.profile is not None)
+    named = []
+    for entry in entries:
+        cell = entry.profile.cell if entry.profile is not None else None
+        settings = in_words(cell, (name for name in SETTINGS if name in differing)) if cell is not None else ()
+        tuning = in_words(cell, (name for name in TUNING if name in differing)) if cell is not None else ()
+        name = entry.label if len(ids[entry.task, _model(entry)]) > 1 else _model(entry)
+        named.append(
+            dataclasses.replace(entry, series=", ".join([name, *tuning]), settings=settings, tuning=tuning),
         )
-        for entry in entries
-    ]
+    return named
 
 
 def _model(entry: Entry) -> str:
@@ -171,27 +228,27 @@ def _model(entry: Entry) -> str:
     return candidate if precision in candidate else f"{candidate} {precision}"
 
 
-def _settings(entry: Entry, varying: Sequence[str]) -> list[str]:
-    if entry.profile is None:
-        return []
-    cell = entry.profile.cell
-    return [f"{cell.threads} threads" if field == "threads" else clean(getattr(cell, field), 20) for field in varying]
-
-
 def _order(entry: Entry) -> tuple[object, ...]:
     """Order rows for reading: those that may be compared stand together, the fastest first."""
-    median = entry.latency("p50")
-    seconds = median.value if median is not None and median.value is not None else float("inf")
     cell = entry.record.cell
     return (
         entry.task == "",
         entry.task,
         entry.profile is None,
         *entry.place,
-        seconds,
+        _cost(entry),
         entry.label,
         entry.artifact.precision,
         cell.runtime,
         cell.threads,
+        cell.padding,
         entry.record.record_id,
     )
+
+
+def _cost(entry: Entry) -> float:
+    quantity, name = entry.judged_by
+    figure = entry.figure(quantity, name)
+    if figure is None or figure.value is None:
+        return float("inf")
+    return figure.value if QUANTITIES[quantity].better == "lower" else -figure.value

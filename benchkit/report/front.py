@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 
 from benchkit.core.records import Statistic
-from benchkit.report.entries import Entry
+from benchkit.report.entries import Entry, Place
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +31,19 @@ class Point:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rows of one task, metric, split, host, scenario, batch size and sequence length.
+    """Rows of one task, metric, split and place.
 
     Attributes:
         task: Task name.
         metric: Metric name.
-        place: Host, scenario, batch size, sequence length.
+        place: What the rows have in common.
         statistic: Latency statistic used for every point: "p95" or "p50".
         points: Fastest first.
     """
 
     task: str
     metric: str
-    place: tuple[str, str, int, int]
+    place: Place
     statistic: str
     points: tuple[Point, ...]
 
@@ -71,7 +71,7 @@ def starred(groups: Sequence[Group]) -> frozenset[str]:
     )
 
 
-def _group(task: str, metric: str, place: tuple[str, str, int, int], members: list[tuple[Entry, Statistic]]) -> Group:
+def _group(task: str, metric: str, place: Place, members: list[tuple[Entry, Statistic]]) -> Group:
     name = "p95" if all(entry.latency("p95") is not None for entry, _ in members) else "p50"
     points = []
     for entry, score in members:

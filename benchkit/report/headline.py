@@ -4,7 +4,7 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from benchkit.report.entries import Entry
+from benchkit.report.entries import Entry, Place
 from benchkit.report.plain import clean
 
 
@@ -14,21 +14,18 @@ class Headline:
 
     Attributes:
         host: Short id of the host, cleaned.
-        batch_size: Examples per call.
-        sequence_length: Tokens per example; 0 when inputs have their own lengths.
+        place: What the rows have in common.
         entries: Every row at this place, void ones included, in the table's order.
     """
 
     host: str
-    batch_size: int
-    sequence_length: int
+    place: Place
     entries: tuple[Entry, ...]
 
     @property
     def words(self) -> str:
         """The place in words: 'batch 1, 128 tokens'."""
-        tokens = f", {self.sequence_length:,} tokens" if self.sequence_length else ""
-        return f"batch {self.batch_size:,}{tokens}"
+        return self.place.words
 
     @property
     def sentence(self) -> str:
@@ -37,20 +34,33 @@ class Headline:
 
 
 def headlines(entries: Sequence[Entry]) -> tuple[Headline, ...]:
-    """Return the headline cell of each host, by host id."""
+    """Return the headline cell of each host, by host id: a closed loop where there is one."""
+    best: dict[str, Headline] = {}
+    for headline in _by_preference(entries):
+        best.setdefault(headline.place.host, headline)
+    return tuple(best[host] for host in sorted(best))
+
+
+def headlines_of_scenarios(entries: Sequence[Entry]) -> tuple[Headline, ...]:
+    """Return the headline cell of each host and scenario, by both."""
+    best: dict[tuple[str, bool, str, bool], Headline] = {}
+    for headline in _by_preference(entries):
+        place, looked_for = headline.place, headline.entries[0].judged_by[0] == "sustained_rate"
+        best.setdefault((place.host, place.scenario != "single-stream", place.scenario, looked_for), headline)
+    return tuple(best[key] for key in sorted(best))
+
+
+def _by_preference(entries: Sequence[Entry]) -> list[Headline]:
     places = collections.defaultdict(list)
     for entry in entries:
         if entry.profile is not None:
             places[entry.place].append(entry)
-    best: dict[str, tuple[str, str, int, int]] = {}
-    for place in sorted(places, key=lambda place: _preference(place, places[place])):
-        best.setdefault(place[0], place)
-    return tuple(
-        Headline(host=clean(host, 40), batch_size=place[2], sequence_length=place[3], entries=tuple(places[place]))
-        for host, place in sorted(best.items())
-    )
+    return [
+        Headline(host=clean(place.host, 40), place=place, entries=tuple(places[place]))
+        for place in sorted(places, key=lambda place: _preference(place, places[place]))
+    ]
 
 
-def _preference(place: tuple[str, str, int, int], entries: list[Entry]) -> tuple[object, ...]:
+def _preference(place: Place, entries: list[Entry]) -> tuple[object, ...]:
     artifacts = {entry.artifact.id for entry in entries if not entry.is_void}
-    return (-len(artifacts), place[1] != "single-stream", place[1], place[2], -place[3])
+    return (place.scenario != "single-stream", -len(artifacts), place.batch_size, -place.sequence_length, place)

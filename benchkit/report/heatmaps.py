@@ -48,8 +48,9 @@ def heatmaps_of(entries: Sequence[Entry]) -> Heatmaps:
     """Return a heatmap for each model and precision that was run at more than one batch size or sequence length."""
     cells: dict[tuple[str, ...], dict[tuple[int, int], Entry]] = {}
     for entry in entries:
-        if entry.profile is not None:
-            cells.setdefault(_identity(entry), {}).setdefault(entry.place[2:], entry)
+        # Without calls one at a time there is no latency to tint: server and offline rows have no map.
+        if entry.profile is not None and entry.place.scenario == "single-stream":
+            cells.setdefault(_identity(entry), {}).setdefault(_shape(entry), entry)
     spread = {key: found for key, found in cells.items() if len(found) > 1}
     firsts = [next((e for e in found.values() if not e.is_void), None) for found in spread.values()]
     chosen = representatives([e for e in firsts if e is not None], most=_MOST, prefer=starred(groups_of(entries)))
@@ -62,16 +63,21 @@ def heatmaps_of(entries: Sequence[Entry]) -> Heatmaps:
 
 
 def _identity(entry: Entry) -> tuple[str, ...]:
-    return (entry.artifact.id, entry.series, entry.place[0], entry.place[1])
+    place = entry.place
+    return (entry.artifact.id, entry.series, place.host, place.scenario, *place.load_words)
+
+
+def _shape(entry: Entry) -> tuple[int, int]:
+    return (entry.place.batch_size, entry.place.sequence_length)
 
 
 def _heatmap(found: dict[tuple[int, int], Entry], seconds: list[float], name_host: bool) -> Heatmap:
     batches = sorted({batch for batch, _ in found})
     lengths = sorted({length for _, length in found})
     entry = next(iter(found.values()))
-    host = f", {clean(entry.record.host.id, 16)}" if name_host else ""
+    host = [clean(entry.record.host.id, 16)] if name_host else []
     return Heatmap(
-        title=f"{entry.series}{host}",
+        title=", ".join([entry.series, *entry.place.load_words, *host]),
         lengths=tuple(f"{length:,}" if length else "own" for length in lengths),
         rows=tuple(
             (f"{batch:,}", tuple(_cell(found.get((batch, length)), seconds) for length in lengths)) for batch in batches

@@ -1,10 +1,12 @@
 """Tables and whole reports as GitHub Markdown, for pull requests, step summaries and people without a browser."""
 
+import html
 import re
 from collections.abc import Sequence
 
 from benchkit.report.cells import Column, Listing, TableCell
 from benchkit.report.contents import Contents
+from benchkit.report.details import RowDetails
 from benchkit.report.plain import clean
 from benchkit.report.tables import Row, Table
 
@@ -33,6 +35,10 @@ def report_text(contents: Contents) -> str:
     parts += ["## In short", _bullets(contents.findings.answers)]
     parts += ["What is not known:", _bullets(contents.findings.caveats)] if contents.findings.caveats else []
     parts += ["## Comparison", table_text(contents.table).rstrip("\n")]
+    parts += [f"## {escaped(contents.paired.title)}", *_listing(contents.paired)] if contents.paired else []
+    if contents.details.rows:
+        parts += ["## Behind the rows", escaped(contents.details.remark)]
+        parts += [text for row in contents.details.rows for text in _row_details(row)]
     for listing in contents.listings:
         parts += [f"## {escaped(listing.title)}", *_listing(listing)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -44,6 +50,21 @@ def escaped(text: str) -> str:
     safe = _OPENING.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", safe))
     # GitHub links bare addresses and notifies people by @name; an invisible joint keeps the look and stops both.
     return safe.replace("://", ":&#8203;//").replace("@", "&#64;").replace("www.", "www&#8203;.")
+
+
+def _row_details(row: RowDetails) -> list[str]:
+    """Return one row's details, folded where the reader's Markdown can fold."""
+    state = "" if row.state == "clean" else f" [{row.state}]"
+    parts = [f"<details><summary>{_in_html(('★ ' if row.on_front else '') + row.title + state)}</summary>"]
+    for part in row.parts:
+        parts += [f"**{escaped(part.title)}**", *_listing(part)]
+    return [*parts, "</details>"]
+
+
+def _in_html(text: str) -> str:
+    """Escape text for a line of HTML, which Markdown leaves as it is."""
+    safe = html.escape(clean(text), quote=False)
+    return safe.replace("://", ":&#8203;//").replace("@", "&#64;").replace("www.", "www&#8203;.").replace("`", "&#96;")
 
 
 def _listing(listing: Listing) -> list[str]:

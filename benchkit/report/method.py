@@ -25,6 +25,15 @@ Too few values
 A percentile whose upper bound is not finite is not printed. The smallest n_eff: 5 for p50, 29 for p90, 59 for p95,
 299 for p99.
 
+Response time
+Of scenario server: calls arrive by a seeded Poisson process whatever the system does, and wait while it is busy. It
+counts from the scheduled arrival, so that the queue is part of it; latency, which leaves the queue out, is no part of
+such a row. Little's law is checked in every run. Scenario low-rate leaves the machine idle between calls.
+
+Sustained rate
+The largest rate of arrivals whose p99 of the response time kept the bound, searched by bisection, and confirmed with
+arrivals of its own before it is given.
+
 Throughput, CPU time
 From a window of calls back to back, apart from the timed calls; the median over runs, never 1 / latency.
 
@@ -32,8 +41,25 @@ Peak memory
 The kernel's high-water mark of the worker's resident memory, the largest over processes, in a pass of its own. The
 interpreter and its imports are part of it; their share is drawn beside it, not subtracted.
 
+Cold start
+From exec to the first inference in fresh processes, by turns with the model's files dropped from the page cache (cold)
+and read before (warm).
+
+Padding
+The share of tokens that are padding; real tokens leave it out. Policies: all to one length (max), to the longest of the
+batch (longest), batches of neighbours in length (bucketed), to the next of a few lengths (grid).
+
 Energy
-Read from a counter or not given at all. It is never estimated from a power rating.
+Read from a counter or not given at all. It is never estimated from a power rating. Gross is all that the counter's
+scope spent; net leaves out the idle power, where idle before and after agree.
+
+Roofline
+What a call does, in closed form, over the time it took, held against the peak that the same machine showed with the
+same number of threads: of the products in the row's number format, or of the memory where that is the lower roof.
+
+Best of many
+The least of many figures is partly luck. A row is called best only when its bound, at α divided by the number of rows,
+lies beyond the bounds of all others; and it stays so only when a fresh comparison agrees.
 
 Score
 Of the very artifact that was profiled, on every example of the split; accuracy, F1, Matthews, Pearson and Spearman as

@@ -9,13 +9,28 @@ from typing import Any
 from benchkit.core.progress import Progress, silent
 from benchkit.core.records import Record
 from benchkit.report.cells import TableCell
+from benchkit.report.paired import paired
 from benchkit.report.plain import clean
 from benchkit.report.tables import Table, comparison
+
+# Notebooks align the cells of tables to the right, which suits figures and no sentences.
+_LEFT = 'style="text-align:left"'
 
 
 def records_html(records: Sequence[Record]) -> str:
     """Return the comparison table of records as HTML, for `_repr_html_`."""
     return table_html(comparison(records))
+
+
+def comparison_html(record: Record) -> str:
+    """Return a paired comparison (a record of kind "compare") as HTML: the verdict, and what it rests on."""
+    one = paired(record)
+    rows = "".join(
+        f"<tr><th {_LEFT}>{html.escape(name)}</th><td {_LEFT}>{html.escape(text)}</td></tr>"
+        for name, text in one.facts
+        if name != "verdict"
+    )
+    return f"<b>{html.escape(one.names)}: {html.escape(one.verdict)}</b><table><tbody>{rows}</tbody></table>"
 
 
 def table_html(table: Table) -> str:

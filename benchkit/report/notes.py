@@ -13,7 +13,11 @@ from benchkit.report.entries import Entry
 from benchkit.report.plain import NOTE_LENGTH, clean, counted, listed
 from benchkit.report.reasons import kinds_of, reasons_of, summarised
 
-_CELL_FIELDS = ("runtime", "device", "provider", "threads", "inter_op_threads", "scenario", "padding")
+_CELL_FIELDS = (
+    *("runtime", "device", "provider", "threads", "inter_op_threads", "scenario", "padding", "rate_per_s", "load"),
+    *("p99_at_most_s", "lengths_from", "affinity", "transfers", "engine"),
+)
+_SHOWN_BY_LOAD = ("rate_per_s", "p99_at_most_s")
 _HOST_FIELDS = ("cpu_model", "cores", "memory_bytes", "os", "kernel", "machine")
 
 
@@ -65,6 +69,7 @@ def hidden_differences(entries: Sequence[Entry], columns: Sequence[Column]) -> l
     """
     profiles = [entry.profile for entry in entries if entry.profile is not None and not entry.is_void]
     shown = {column.key for column in columns}
+    shown |= set(_SHOWN_BY_LOAD) if "load" in shown else set()
     seen: dict[str, set[str]] = collections.defaultdict(set)
     for record in profiles:
         for name, value in _dimensions(record):
@@ -100,39 +105,45 @@ def not_measured(entries: Sequence[Entry]) -> list[str]:
 
 
 def where(entry: Entry) -> str:
-    """Name a row: 'small-int8 (batch 1, 128 tokens)'."""
+    """Name a row so that it cannot be taken for another: 'small-int8 (batch 1, 128 tokens, padding longest)'."""
     if entry.profile is None:
         return entry.label
     cell = entry.profile.cell
     tokens = f", {cell.sequence_length:,} tokens" if cell.sequence_length is not None else ""
-    return f"{entry.label} (batch {cell.batch_size:,}{tokens})"
+    settings = "".join(f", {words}" for words in entry.settings)
+    return f"{entry.label} (batch {cell.batch_size:,}{tokens}{settings})"
 
 
 def _without_value(profiles: Sequence[Record]) -> list[str]:
     """Say which percentiles the samples were too small for."""
     found: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    measured: dict[str, int] = collections.Counter()
     for record in profiles:
         for name in ("latency", "response_time"):
             measurement = record.measurements.get(name)
             figures = measurement.statistics if isinstance(measurement, Measured) else {}
+            measured[name] += isinstance(measurement, Measured)
             for statistic, figure in figures.items():
                 if figure.value is None:
                     found[name, statistic].append(figure.reason or "no reason is recorded")
     return [
-        f"{_title(name)} {clean(statistic, 20)} is missing in {_share(len(reasons), len(profiles))}: "
+        f"{_title(name)} {clean(statistic, 20)} is missing in {_share(len(reasons), measured[name])}: "
         f"{'in one of them, ' if len(set(reasons)) > 1 else ''}{clean(sorted(reasons)[0], NOTE_LENGTH)}"
         for (name, statistic), reasons in sorted(found.items())
     ]
 
 
 def _weak_bounds(entries: Sequence[Entry]) -> list[str]:
-    """Pass on what the median latencies' own records say of their bounds."""
-    medians = [median for entry in entries if (median := entry.latency("p50")) is not None]
-    found = collections.Counter(clean(median.reason, NOTE_LENGTH) for median in medians if median.reason)
-    return [
-        f"median latency in {_share(times, len(medians))}: {reason}"
-        for reason, times in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:3]
-    ]
+    """Pass on what the records say of the bounds of their medians: of latencies and of response times."""
+    notes = []
+    for quantity in ("latency", "response_time"):
+        medians = [median for entry in entries if (median := entry.figure(quantity, "p50")) is not None]
+        found = collections.Counter(clean(median.reason, NOTE_LENGTH) for median in medians if median.reason)
+        notes += [
+            f"median {_title(quantity)} in {_share(times, len(medians))}: {reason}"
+            for reason, times in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:3]
+        ]
+    return notes
 
 
 def _dimensions(record: Record) -> Iterable[tuple[str, object]]:
@@ -175,7 +186,11 @@ def _repeats(entries: Sequence[Entry]) -> list[str]:
 
 def _other_kinds(records: Sequence[Record]) -> list[str]:
     others = {record.record_id for record in records if record.kind not in ("profile", "score")}
-    return [f"{counted(len(others), 'paired comparison')} among the records: not in this table"] if others else []
+    return (
+        [f"{counted(len(others), 'paired comparison')} among the records: in a section of its own, not in this table"]
+        if others
+        else []
+    )
 
 
 def _once_an_artifact(entries: Sequence[Entry]) -> list[Entry]:

@@ -26,10 +26,23 @@ def clean(text: object, length: int | None = None) -> str:
         length: Longest result; a longer one ends in an ellipsis.
     """
     words = " ".join(str(text).split())
-    drawn = "".join("\ufffd" if unicodedata.category(character) in _UNDRAWN else character for character in words)
+    # Most text is printable throughout, which is told at once; a report cleans it some hundred thousand times.
+    drawn = words if words.isprintable() else _drawn(words)
     if length is not None and len(drawn) > length:
         return drawn[: length - 1].rstrip() + "…"
     return drawn
+
+
+def _drawn(words: str) -> str:
+    return "".join("\ufffd" if unicodedata.category(character) in _UNDRAWN else character for character in words)
+
+
+def shortened(name: str, length: int) -> str:
+    """Cut a name in its middle: its end, which tells settings apart, stays."""
+    if len(name) <= length:
+        return name
+    tail = length // 2
+    return f"{name[: length - tail - 1].rstrip(' ,')}…{name[-tail:].lstrip(' ,')}"
 
 
 def prefix(text: object, length: int) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from benchkit.core.records import NotMeasured, Record
-from benchkit.report.plain import NOTE_LENGTH, clean
+from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean
 
 _RUN = re.compile(r"^run \d+: ")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -30,14 +30,37 @@ def summarised(reasons: Iterable[str]) -> str:
     return clean("; ".join(_drawn_together(same) for same in by_kind.values()) or NONE, NOTE_LENGTH)
 
 
+# Quantities that only some scenarios have.
+_SCENARIOS = {
+    "latency": ("single-stream",),
+    "tokenize_time": ("single-stream",),
+    "end_to_end_latency": ("single-stream",),
+    "response_time": ("server", "low-rate"),
+    "sustained_rate": ("server",),
+}
+# What a record does not speak of because nobody asked.
+_NOT_ASKED = {
+    "tokenize_time": "no text was fed: --lengths-from feeds the texts of a task",
+    "end_to_end_latency": "no text was fed: --lengths-from feeds the texts of a task",
+    "sustained_rate": "not looked for: --find-max looks for it",
+    "cold_start": "not asked for: --cold-start measures it",
+    "peak_gpu_memory": "the cell did not run on a GPU",
+    "energy_gpu": "the cell did not run on a GPU",
+    "energy_dram": "no counter of the memory's energy was read",
+}
+
+
 def why_absent(record: Record, quantity: str) -> str:
     """Say why a record has no figure of a quantity."""
     measurement = record.measurements.get(quantity)
     if isinstance(measurement, NotMeasured):
-        story = f"not measured ({measurement.reason}): {measurement.detail} {measurement.remedy}"
-        return clean(story, NOTE_LENGTH).rstrip(": ")
+        story = f"not measured ({measurement.reason})" + (f": {measurement.detail}" if measurement.detail else "")
+        return clean(story + (f"; fix: {measurement.remedy}" if measurement.remedy else ""), NOTE_LENGTH)
     if measurement is None:
-        return "not measured: the record does not speak of it"
+        scenario = record.cell.scenario
+        if record.kind == "profile" and scenario not in _SCENARIOS.get(quantity, (scenario,)):
+            return f"not part of scenario {clean(scenario, NAME_LENGTH)}"
+        return _NOT_ASKED.get(quantity, "not measured: the record does not speak of it")
     reasons = (figure.reason for _, figure in sorted(measurement.statistics.items()) if figure.value is None)
     return clean(next(filter(None, reasons), "not in the record"), NOTE_LENGTH)
 

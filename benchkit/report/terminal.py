@@ -18,6 +18,7 @@ from benchkit.report.tables import Row, Table
 # Where there is no terminal to ask, such as in a CI log: as wide as most logs are read without wrapping.
 _LOG_WIDTH = 120
 _NARROWEST_NAME = 18
+_MATTERS = 2  # Columns of this rank and below are left out only when nothing is left to fold.
 _GAP = 2  # A space of padding and the box's own space between columns.
 
 _STYLES = {"absent": "dim", "void": "red", "noisy": "yellow", "clean": "green", "": ""}
@@ -26,8 +27,9 @@ _STYLES = {"absent": "dim", "void": "red", "noisy": "yellow", "clean": "green", 
 def table_text(table: Table, *, width: int | None = None, color: bool | None = None) -> str:
     """Return the table and its notes, cut to a width.
 
-    Where the width is short, the precision moves beneath the artifact's name, then columns of low rank are left out;
-    a last line names those. No row is ever left out.
+    Where the width is short, the precision moves beneath the artifact's name and columns of low rank are left out; a
+    last line names those. Where a column that matters would have to go, the other settings move beneath the name too.
+    No row is ever left out, and no setting that tells two rows apart.
 
     Args:
         table: The table.
@@ -36,17 +38,7 @@ def table_text(table: Table, *, width: int | None = None, color: bool | None = N
     """
     width = _terminal_width() if width is None else width
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") if color is None else color
-    shown = [number for number, column in enumerate(table.columns) if not column.is_detail]
-    folded = _width(table, shown, folded=False) > width
-    if folded:
-        shown = [number for number in shown if table.columns[number].key != "precision"]
-    dropped: list[Column] = []
-    while _width(table, shown, folded=folded) > width:
-        least = max(shown, key=lambda number: (table.columns[number].rank, number))
-        if table.columns[least].rank == 0:
-            break
-        shown.remove(least)
-        dropped.insert(0, table.columns[least])
+    shown, folded, dropped = _fitted(table, width)
     text = io.StringIO()
     console = Console(
         file=text,
@@ -66,11 +58,32 @@ def table_text(table: Table, *, width: int | None = None, color: bool | None = N
     return "\n".join(lines).strip("\n") + "\n"
 
 
+def _fitted(table: Table, width: int) -> tuple[list[int], list[int], list[Column]]:
+    """Return the columns to show, those folded beneath the name, and those left out."""
+    columns = table.columns
+    everything = [number for number, column in enumerate(columns) if not column.is_detail]
+    settings = [number for number in everything if columns[number].folds]
+    precision = [number for number in settings if columns[number].key == "precision"]
+    shown, folded, dropped = everything, list[int](), list[int]()
+    for folded in ([], precision, settings):
+        shown, dropped = [number for number in everything if number not in folded], []
+        while _width(table, shown, folded) > width:
+            least = max(shown, key=lambda number: (columns[number].rank, number))
+            if columns[least].rank == 0:
+                break
+            shown.remove(least)
+            dropped.append(least)
+        fits = _width(table, shown, folded) <= width
+        if fits and (not dropped or (folded and min(columns[number].rank for number in dropped) > _MATTERS)):
+            break
+    return shown, folded, [columns[number] for number in sorted(dropped)]
+
+
 def _terminal_width() -> int:
     return shutil.get_terminal_size((_LOG_WIDTH, 24)).columns
 
 
-def _drawn(table: Table, shown: Sequence[int], folded: bool) -> RichTable:
+def _drawn(table: Table, shown: Sequence[int], folded: Sequence[int]) -> RichTable:
     drawn = RichTable(
         box=SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), header_style="bold", show_edge=False
     )
@@ -95,7 +108,7 @@ def _heading(column: Column) -> list[str]:
     return [word.replace("-", " ") if word == "per-example" else word for word in words] + [column.subtitle]
 
 
-def _cell(table: Table, row: Row, number: int, folded: bool) -> Text:
+def _cell(table: Table, row: Row, number: int, folded: Sequence[int]) -> Text:
     cell, column = row.cells[number], table.columns[number]
     style = _STYLES[cell.tone] or ("dim" if row.state == "void" else "")
     if column.key == "artifact" and row.on_front:
@@ -107,13 +120,21 @@ def _cell(table: Table, row: Row, number: int, folded: bool) -> Text:
     return text
 
 
-def _below(table: Table, row: Row, cell: TableCell, column: Column, folded: bool) -> str:
-    if folded and column.key == "artifact":
-        return next((c.text for k, c in zip(table.columns, row.cells, strict=True) if k.key == "precision"), "")
-    return cell.below
+def _below(table: Table, row: Row, cell: TableCell, column: Column, folded: Sequence[int]) -> str:
+    if not folded or column.key != "artifact":
+        return cell.below
+    return ", ".join(_folded(table.columns[number], row.cells[number]) for number in folded if row.cells[number].value)
 
 
-def _width(table: Table, shown: Sequence[int], *, folded: bool) -> int:
+def _folded(column: Column, cell: TableCell) -> str:
+    """Return a setting as it reads without its heading."""
+    if column.key == "threads":
+        return f"{cell.text} thread{'' if cell.text == '1' else 's'}"
+    says_itself = column.key in ("precision", "scenario", "runtime", "device", "load")
+    return cell.text if says_itself else f"{column.title} {cell.text}"
+
+
+def _width(table: Table, shown: Sequence[int], folded: Sequence[int]) -> int:
     """Return the width that the columns need: the artifact's at its narrowest, every other at its widest cell."""
     total = 0
     for number in shown:

@@ -1,5 +1,13 @@
 // Sorting of the tables marked so; without scripts they stand in their own order, and nothing looks broken.
 "use strict";
+// What a cell sorts by: its exact value, or in tables too long to carry it, the figure as it is read.
+const valueOf = (cell, isNumber) => {
+  if (cell.dataset.sort !== undefined || !cell.closest("table").classList.contains("long")) return cell.dataset.sort;
+  const text = cell.firstChild ? cell.firstChild.textContent : "";
+  if (!isNumber) return text === "\u2014" ? undefined : text;
+  const value = Number.parseFloat(text.replaceAll(",", ""));
+  return Number.isNaN(value) ? undefined : value;
+};
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -16,7 +24,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
       head.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
       const isNumber = head.dataset.kind === "number";
-      const rows = [...body.rows].map((row) => [row.cells[index].dataset.sort, row]);
+      const rows = [...body.rows].map((row) => [valueOf(row.cells[index], isNumber), row]);
       rows.sort(([a], [b]) => {
         // What was not measured stays at the end, whichever way the rest is sorted.
         if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);

@@ -71,7 +71,7 @@ def test_crowded_labels_give_up_rather_than_overlap():
 
 
 def test_artifacts_that_differ_only_in_task_are_drawn_once(make_study):
-    entries = [e for e in entries_of(make_study()) if e.place[2:] == (1, 128)]
+    entries = [e for e in entries_of(make_study()) if (e.place.batch_size, e.place.sequence_length) == (1, 128)]
     chosen = representatives(entries, most=12)
     assert len(chosen.entries) == 8
     assert chosen.remark == "Artifacts that differ only in their task are drawn once (8 of 20)."

@@ -89,13 +89,13 @@ def test_hidden_differences_are_announced(make_facts, make_profile):
     host = make_profile(a).host
     newer = host.model_copy(update={"versions": dict(host.versions, onnxruntime="1.33.0"), "kernel": "6.2.0"})
     records = [
-        make_profile(a, cell={"padding": "longest", "affinity": "0-1"}),
-        make_profile(b, cell={"affinity": "2"}, host=newer, seed=7),
+        make_profile(a, cell={"inter_op_threads": 2, "stream": "high"}),
+        make_profile(b, cell={"stream": "low"}, host=newer, seed=7),
     ]
     notes = comparison(records).notes
     for name, values in {
-        "padding": "max, longest",
-        "affinity": "2, 0-1",
+        "inter_op_threads": "1, 2",
+        "stream": "low, high",
         "kernel": "6.1.0, 6.2.0",
         "seed": "0, 7",
         "the version of onnxruntime": "1.32.0, 1.33.0",
