@@ -133,15 +133,50 @@ def score(
 
 
 def compare(
-    a: Target, b: Target, *, quantity: str = "latency", margin: float = 0.05, progress: Progress = silent, **matrix: Any
+    a: Target,
+    b: Target,
+    *,
+    quantity: str = "latency",
+    statistic: str | None = None,
+    margin: float = 0.05,
+    max_seconds: float | None = None,
+    task: str | None = None,
+    data: Target | None = None,
+    progress: Progress | None = None,
+    **matrix: Any,
 ) -> "Compared":
-    """Compare B with A in one cell by pairs of fresh processes; `.verdict` is the word, `.record` the evidence."""
+    """Compare B with A in one cell by pairs of fresh processes; `.verdict` is the word, `.record` the evidence.
+
+    Args:
+        a: The target that is compared with.
+        b: The target in question.
+        quantity: "latency", "throughput", "cpu_time", "peak_memory", "energy_package" or "energy_gpu".
+        statistic: For latency "p50" (the default), "p90", "p95" or "p99" of each process.
+        margin: Relative change that counts.
+        max_seconds: Budget of time for the pairs.
+        task: Task whose examples both are scored on, too.
+        data: Folder of its data, in GLUE's layout.
+        progress: Told of each pair; by default a bar in a notebook and nothing elsewhere.
+        **matrix: Fields of `benchkit.bench.matrix.Matrix`, one value each.
+    """
     from benchkit.judge.pairs import compare_artifacts
 
     settings = validated(matrix, Matrix, where="benchkit.compare")
-    runtime = settings.runtime[0]
-    first, second = (resolve(str(target), runtime=runtime, progress=progress) for target in (a, b))
-    return compare_artifacts(first, second, settings, quantity=quantity, margin=margin, progress=progress)
+    progress = progress or default_progress()
+    known = None if task is None else task_named(task)
+    first, second = (resolve(str(target), runtime=settings.runtime[0], progress=progress) for target in (a, b))
+    return compare_artifacts(
+        first,
+        second,
+        settings,
+        quantity=quantity,
+        statistic=statistic,
+        margin=margin,
+        max_seconds=max_seconds,
+        task=known,
+        data=None if known is None else data_for(known, None if data is None else Path(data)),
+        progress=progress,
+    )
 
 
 def load_records(path: Target) -> Records:

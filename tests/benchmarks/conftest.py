@@ -1,4 +1,4 @@
-"""What the benchmarks saw goes to the terminal and into reports/benchmarks.txt, with the machine that it was seen on."""
+"""What the benchmarks saw goes to the terminal and into reports/benchmarks.txt, with the machine it was seen on."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -85,7 +85,7 @@ def test_the_loop_measures_what_a_bare_loop_measures(tell: Tell) -> None:
 
 
 def paired(a: Callable[[], list[int]], b: Callable[[], list[int]], *, pairs: int) -> tuple[list[float], float]:
-    """Median of each block, A before B and B before A by turns; return B / A of each pair, and A's median in seconds."""
+    """Take the median of each block, A and B first by turns; return B / A of each pair, and A in seconds."""
     ratios, seen = [], []
     for pair in range(pairs):
         blocks = {name: statistics.median(run()) for name, run in ((("a", a), ("b", b))[:: 1 if pair % 2 else -1])}
