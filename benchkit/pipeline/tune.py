@@ -26,6 +26,7 @@ from benchkit.core.progress import Progress, silent
 from benchkit.core.quantities import format_value
 from benchkit.core.recipes import SplitRecipe
 from benchkit.core.records import Record
+from benchkit.judge.best import Best, apparent_best
 from benchkit.judge.compare import Verdict
 from benchkit.judge.pairs import Compared, compare_artifacts
 from benchkit.tasks.intervals import score_differences
@@ -132,10 +133,12 @@ def tune(
         for runtime in settings.runtimes
         for record in profile(plan({runtime: list(kept.values())}, settings.matrix(runtime)), progress=progress)
     ]
-    best = min(records, key=_p50)
+    chosen = apparent_best(records)
+    # Where every row is void, the lowest figure is what is left to go on with; its row says that it is void.
+    best = next((record for record in records if record.record_id == chosen.apparent_id), min(records, key=_p50))
     if not np.isfinite(_p50(best)):
         raise MeasurementFailed("no variant gave a median latency", remedy="profile the target to see why")
-    tried = [_tried(record, best) for record in records]
+    tried = [_tried(record, best, chosen) for record in records]
     tried += [Tried(p, "-", 0, None, reason) for p, reason in lost.items()]
     winner = kept[best.artifact.precision]
     compared = _confirmed(artifacts["fp32"], winner, best, settings, progress)
@@ -172,9 +175,11 @@ def _p50(record: Record) -> float:
     return figure.value if figure is not None and figure.value is not None else float("inf")
 
 
-def _tried(record: Record, best: Record) -> Tried:
+def _tried(record: Record, best: Record, chosen: Best) -> Tried:
     p50_s = _p50(record)
-    fate = "fastest" if record is best else f"{p50_s / _p50(best):.2f} times as slow as the fastest"
+    fate = f"{p50_s / _p50(best):.2f} times as slow as the fastest"
+    if record is best:
+        fate = "fastest" if chosen.record_id else f"fastest by its figure alone; {chosen.reason}"
     if record.noise.verdict != "clean":
         fate += f" ({record.noise.verdict})"
     return Tried(record.artifact.precision, record.cell.runtime, record.cell.threads, p50_s, fate)
