@@ -1,4 +1,4 @@
-"""What ran otherwise than asked, answers nonsense, or was disturbed: void or noisy by its name, and it decides nothing."""
+"""What ran otherwise than asked, answers nonsense or was disturbed is void or noisy by name, and decides nothing."""
 
 import contextlib
 import json
@@ -140,7 +140,7 @@ def hog(core: int):
 def test_a_hog_on_the_workers_core_is_named_and_decides_nothing(script, command) -> None:
     core = min(os.sched_getaffinity(0))
     target = script(unit_s=UNIT_S)
-    arguments = ("--runtime", "planted", "--sequence-length", "8", "--runs", "5", "--affinity", core, "-q")
+    arguments = ("--runtime", "planted", "--sequence-length", "8", "--runs", "2", "--affinity", core, "-q")
     with hog(core):
         ended = command("profile", target, *arguments, "--output", "records.jsonl")
     assert ended.code == 0, ended.err
