@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from benchkit.core.quantities import QUANTITIES, Quantity
+from benchkit.core.quantities import Quantity
 from benchkit.core.records import Measured, Record, Statistic
 from benchkit.report import loose
 from benchkit.report.cells import Listing
@@ -15,7 +15,6 @@ from benchkit.report.settings_in_words import SETTINGS, in_words
 _RATIO = Quantity(
     name="ratio", unit="ratio", better="lower", headline="ratio", display_unit="", display_factor=1.0, title="ratio"
 )
-_DIFFERENCE = dataclasses.replace(QUANTITIES["score"], display_unit="points")
 _NOT_DEFAULT = {"runtime", "device", "threads", "scenario", "load"}
 
 
@@ -166,9 +165,17 @@ def _score(record: Record) -> str:
     if not isinstance(measurement, Measured):
         return ""
     name, figure = next(iter(measurement.statistics.items()), ("", None))
-    told = with_unit(_DIFFERENCE, figure) if figure is not None and figure.value is not None else "no figure"
+    told = _points(figure) if figure is not None else "no figure"
     place = " on ".join(filter(None, [clean(name, 20), loose.text(details.get("task"), 40)]))
     return f"{loose.text(details.get('verdict'), 20) or 'no verdict'}: {place} {told}"
+
+
+def _points(figure: Statistic) -> str:
+    """Write a difference of scores with its signs: '-0.34 points (-1.00 to +0.31)'."""
+    if figure.value is None:
+        return "no figure"
+    ends = [f"{end * 100:+.2f}" for end in (figure.low, figure.high) if end is not None]
+    return f"{figure.value * 100:+.2f} points" + (f" ({ends[0]} to {ends[1]})" if len(ends) == 2 else "")
 
 
 def _why(record: Record) -> str:

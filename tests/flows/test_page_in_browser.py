@@ -66,6 +66,10 @@ def page(tmp_path_factory):
     void, noisy = Noise(verdict="invalid", reasons=("NaN",)), Noise(verdict="noisy", reasons=("a neighbour",))
     records = builders.study(tasks=("sst2", "mrpc"), cells=((1, 32), (1, 128), (8, 128)))
     records += [builders.profile(spoiled, noise=void), builders.profile(disturbed, noise=noisy)]
+    thorough, busy = builders.facts("thorough"), builders.facts("busy")
+    proof = {"proof": builders.PROOF, "sampling": builders.SAMPLING}
+    records += [builders.profile(thorough, measurements=builders.thorough(), **proof)]
+    records += [builders.served(busy, cell={"load": 0.5}), builders.compared(busy, thorough)]
     return write_report(records, tmp_path_factory.mktemp("page"), title="A study <of> models")[0]
 
 
@@ -193,6 +197,43 @@ def test_the_figures_behind_a_chart_unfold(loaded):
     assert not details.find_element("css selector", "table").is_displayed()
     details.find_element("css selector", "summary").click()
     assert details.find_element("css selector", "table").is_displayed()
+
+
+def test_what_lies_behind_a_row_unfolds_with_its_chart_and_fits(loaded):
+    rows = loaded.find_elements("css selector", "details.row")
+    row = next(row for row in rows if "thorough" in row.find_element("css selector", "summary").text)
+    picture = row.find_element("css selector", ".part > svg")
+    assert not picture.is_displayed()
+    row.find_element("css selector", "summary").click()
+    assert picture.is_displayed()
+    assert [head.text for head in row.find_elements("css selector", "h4")][:3] == ["What ran", "Operators", "Sampling"]
+    for width in (390, 768, 1280):
+        resize(loaded, width)
+        assert loaded.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_reason_of_an_absence_is_on_the_cell(loaded):
+    number = column_of(loaded, "latency p50")
+    cells = loaded.find_elements("css selector", CELL.format(number))
+    assert "not part of scenario server" in [cell.get_attribute("title") for cell in cells]
+
+
+def test_a_long_table_sorts_by_what_is_read(browser, tmp_path):
+    from benchkit.report.details import MANY_ROWS
+    from benchkit.report.page import write_report
+
+    builders = report_builders()
+    records = [builders.profile(builders.facts(f"m{k}"), median_s=0.0004 * (k + 1)) for k in range(MANY_ROWS + 1)]
+    records[7] = builders.profile(builders.facts("void"), noise=Noise(verdict="invalid", reasons=("NaN",)))
+    browser.get(write_report(records, tmp_path)[0].as_uri())
+    number = column_of(browser, "latency p50")
+    for sign in (1, -1):
+        heading(browser, number).find_element("css selector", "button").click()
+        read = "return [...document.querySelectorAll(arguments[0])].map((cell) => cell.firstChild.textContent.trim())"
+        texts = browser.execute_script(read, CELL.format(number))
+        assert texts[-1] == "void"
+        figures = [sign * float(text.replace(",", "")) for text in texts[:-1]]
+        assert figures == sorted(figures)
 
 
 def test_it_can_be_printed(loaded):

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -225,6 +226,164 @@ def study(
             for b, s in cells
         ]
     return records
+
+
+PROOF = {
+    "provider": "CPUExecutionProvider",
+    "version": "1.32.0",
+    "settings": {"intra_op_threads": "1", "graph_optimization_level": "ORT_ENABLE_ALL"},
+    "variables": {"OMP_NUM_THREADS": "1"},
+    "busy_cores": [0.995, 1.0],
+    "os_threads": 2,
+    "affinity": [0, 1],
+    "output_sha256": ["8c56f7e540244a41"],
+    "output_values": [-1.22, 1.04],
+    "coverage": {
+        "by_provider": {"CPUExecutionProvider": {"nodes": 1.0, "time": 1.0}},
+        "matmul_by_precision": {"fp32": {"nodes": 0.23, "time": 0.06}, "int8": {"nodes": 0.77, "time": 0.94}},
+    },
+    "top_operators": [{"op_type": "MatMulInteger", "provider": "CPUExecutionProvider", "calls": 44, "share": 0.46}],
+}
+SAMPLING = {
+    "alpha": 0.0167,
+    "looks": [6, 9, 14],
+    "stopped_by": "targets",
+    "runs": 6,
+    "budget_s": 20.0,
+    "p50_reached": 0.012,
+    "p50_within": 0.02,
+    "p95_reached": None,
+    "p95_within": 0.05,
+}
+
+
+def with_details(unit: str, statistics: dict[str, Statistic], details: dict[str, object], n: int = 5) -> Measured:
+    runs = tuple((figure.value,) for figure in statistics.values() if figure.value is not None) * n
+    return Measured(unit=unit, runs=runs, statistics=statistics, details=details)
+
+
+def figure(value: float, spread: float = 0.01, n: int = 5) -> Statistic:
+    return Statistic(value=value, low=value * (1 - spread), high=value * (1 + spread), n=n)
+
+
+def phase(name: str, peak: float) -> dict[str, object]:
+    return {"name": name, "footprint": {"peak_bytes": peak, "resident_bytes": peak, "pss_bytes": peak / 2}}
+
+
+def thorough() -> dict[str, Measurement]:
+    """What a profile with every pass measures beside its latency."""
+    start = {"interpreter": 0.02, "imports": 0.13, "tokenizer": 0.01, "session": 0.05, "first inference": 0.004}
+    return {
+        "peak_memory": with_details(
+            "B",
+            {"max": Statistic(value=94 * 2**20, n=2), "imports_only": Statistic(value=56 * 2**20, n=2)},
+            {
+                "imports_only_bytes": [56 * 2**20] * 2,
+                "phases": [[phase("imports", 56 * 2**20), phase("session", 94 * 2**20)]] * 2,
+                "ratchet": [{"first_short_bytes": 2**26, "peak_bytes": 2**27, "plateau_bytes": 2**27}],
+                "cgroup_peak": [{"bytes": 2**28, "source": "memory.peak"}],
+            },
+        ),
+        "plateau_memory": one("B", "max", 93 * 2**20),
+        "cold_start": with_details(
+            "s",
+            {"median": figure(0.214), "warm_median": figure(0.195)},
+            {
+                "phases_s": {
+                    "cold": [start | {"steady": 0.2}] * 5,
+                    "warm": [{name: value * 0.9 for name, value in start.items()}] * 5,
+                },
+                "unaccounted_share": [0.004] * 5,
+            },
+        ),
+        "energy_package": with_details(
+            "J",
+            {"median": figure(0.0123), "net_median": figure(0.0045)},
+            {
+                "source": "powercap",
+                "scope": "CPU package, whole machine",
+                "windows": [{"reading": {"joules": 24.6, "wall_s": 2.0}, "examples": 2000, "foreign_share": 0.01}] * 5,
+                "idle_w": [8.0, 8.1],
+                "contaminated": [False, True],
+                "warnings": ["one die mirrored another"],
+            },
+        ),
+        "attained_flops": one("FLOP/s", "median", 2.2e11),
+        "roofline_share": with_details(
+            "ratio",
+            {"median": figure(0.5)},
+            {
+                "ceiling_flops_per_s": 4.4e11,
+                "arithmetic_intensity_flops_per_byte": 60.3,
+                "bound_by": "compute",
+                "data_type": "int8",
+                "library": "onnxruntime",
+                "flops_per_call": 3.4e8,
+                "bytes_per_call": 5.7e6,
+                "notes": ["all of it fits into the last cache"],
+            },
+        ),
+    }
+
+
+def served(artifact: ArtifactFacts, *, cell: dict[str, object], median_s: float = 0.004, **fields: object) -> Record:
+    """A server or low-rate row: response times, and no latency."""
+    services = latencies(f"{artifact.id}{cell}", median_s, runs=2)
+    responses = tuple(tuple(value * (1.0 + (k % 7) / 2) for k, value in enumerate(run)) for run in services)
+    run = {
+        "rate_per_s": 125.0,
+        "utilisation": 0.5,
+        "littles_law": {"relative_difference": 0.002},
+        "waiting": 0,
+        "service_ratio": 1.18,
+        "overloaded": False,
+    }
+    details = {"runs": [run, run], "service_s": [list(one) for one in services], "lateness_ns": [{"p99": 14151}]}
+    response = latency(responses).model_copy(update={"details": details})
+    record = profile(artifact, median_s=median_s, cell={"scenario": "server"} | cell, proof=PROOF, sampling=SAMPLING)
+    found: dict[str, Measurement] = {name: one for name, one in record.measurements.items() if name != "latency"}
+    found |= {"response_time": response} if cell.get("scenario") != "offline" else {}
+    if "p99_at_most_s" in cell:
+        trials = [{"rate_per_s": 339.5, "p99_s": 0.006, "met": True, "confirms": True}]
+        search = {"reason": "confirmed", "trials": trials}
+        found["sustained_rate"] = with_details("examples/s", {"median": figure(339.5)}, {"searches": [search]})
+    return sealed_record(**(dict(record) | {"measurements": found} | fields))
+
+
+def compared(
+    b: ArtifactFacts, a: ArtifactFacts, *, verdict: str = "faster", ratio: float = 0.6, **fields: object
+) -> Record:
+    """A paired comparison as `benchkit compare` leaves it."""
+    statistics = {"ratio": figure(ratio, n=12), "control_ratio": figure(1.0, n=12), "drift_ratio": figure(1.002, n=12)}
+    details = {
+        "verdict": verdict,
+        "judged_pairs": 12,
+        "taken_pairs": 12,
+        "margin": 0.05,
+        "looks": [6, 12, 20],
+        "detectable": 0.071,
+        "ended": "look 2 of 3",
+        "disturbed_triples_left_out": ["other processes used 30% of a core"],
+    }
+    raw = Measured(unit="s", runs=((0.004,), (0.003,), (0.004,)), statistics={}, details={"statistic": "p50"})
+    settings = {"runtime": "onnxruntime", "device": "cpu", "provider": "CPUExecutionProvider", "threads": 1}
+    return sealed_record(
+        **{
+            "kind": "compare",
+            "artifact": b,
+            "baseline": a.model_dump(mode="json"),
+            "cell": Cell(**settings, batch_size=1, sequence_length=128),
+            "measurements": {"latency": raw, "latency_ratio": with_details("ratio", statistics, details)},
+            "warnings": (f"{verdict}: better by more than the margin of 5%", "drift: none to speak of"),
+        }
+        | fields
+    )
+
+
+@pytest.fixture(scope="session")
+def builders() -> object:
+    """Every builder of this file, for tests that need many of them."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from benchkit.core.records import Host, Noise, NotMeasured
+from benchkit.report.notebook import comparison_html, records_html
 from benchkit.report.page import write_report
 from benchkit.report.plain import clean, listed
 from benchkit.report.rendering import render
@@ -25,7 +26,7 @@ EVIL = (
 
 
 @pytest.fixture(scope="module")
-def hostile(make_facts, make_profile, make_score):
+def hostile(builders, make_facts, make_profile, make_score):
     host = Host(
         id=EVIL, cpu_model=EVIL, cores=2, memory_bytes=2**30, flags=(EVIL,), os=EVIL, kernel=EVIL, gpus=(EVIL,),
         versions={EVIL: EVIL},
@@ -61,7 +62,45 @@ def hostile(make_facts, make_profile, make_score):
                 artifact, EVIL, 0.9 + number / 100, metric=EVIL, host=host, cell={"split": EVIL, "runtime": EVIL}
             )
         )
+    records += more_hostile(builders, host)
     return records
+
+
+def poisoned(value):
+    """Every string of nested facts made hostile, keys too; numbers stay."""
+    if isinstance(value, dict):
+        return {key: poisoned(one) for key, one in value.items()} | {EVIL: EVIL}
+    if isinstance(value, list):
+        return [poisoned(one) for one in value]
+    return EVIL if isinstance(value, str) else value
+
+
+def more_hostile(builders, host):
+    """A thorough profile, a server row and a comparison with hostile text wherever text can stand."""
+    artifact = builders.facts(EVIL, id=f"0{EVIL}")
+    proof, sampling = poisoned(builders.PROOF), poisoned(builders.SAMPLING)
+    thorough = {
+        name: found.model_copy(update={"details": poisoned(found.details)})
+        for name, found in builders.thorough().items()
+    }
+    named = {"phases_s": {cache: [{EVIL: 0.1, "imports": 0.2}] for cache in ("cold", "warm")}}
+    thorough["cold_start"] = thorough["cold_start"].model_copy(update={"details": named})
+    where = {"padding": EVIL, "lengths_from": EVIL, "engine": EVIL, "device": EVIL}
+    profile = builders.profile(
+        artifact, cell=where, measurements=thorough, proof=proof, sampling=sampling, host=host, warnings=(EVIL,)
+    )
+    served = builders.served(artifact, cell={"p99_at_most_s": 0.02, **where}, host=host)
+    measurements = {
+        name: found.model_copy(update={"details": poisoned(found.details)}) if hasattr(found, "details") else found
+        for name, found in served.measurements.items()
+    }
+    served = served.model_copy(update={"measurements": measurements, "proof": proof, "sampling": sampling})
+    compared = builders.compared(artifact, artifact, verdict=EVIL, host=host, warnings=(EVIL, EVIL))
+    measurements = {
+        name: found.model_copy(update={"details": poisoned(found.details)})
+        for name, found in compared.measurements.items()
+    }
+    return [profile, served, compared.model_copy(update={"measurements": measurements})]
 
 
 class Page(html.parser.HTMLParser):
@@ -89,11 +128,17 @@ def test_the_page_holds_nothing_that_the_template_did_not_put_there(hostile, tmp
     assert "49" not in re.findall(r"\{\{7\*7\}\}|>49<", page)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u2028\u2029\u202e]", page)
     assert seen.tags.count("svg") >= 4
+    assert "Behind the rows" in page
+    assert "Paired comparisons" in page
     assert len(page) < 1_500_000
 
 
 def test_markdown_keeps_its_shape(hostile, tmp_path):
     text = write_report(hostile, tmp_path, title=EVIL, html=False)[0].read_text(encoding="utf-8")
+    folds = re.findall(r"^<details><summary>([^<>]*)</summary>$|^</details>$", text, re.MULTILINE)
+    assert len(folds) == 4
+    assert "`" not in "".join(folds)
+    text = re.sub(r"^<details><summary>|</summary>$|^</details>$", "", text, flags=re.MULTILINE)
     assert not re.search(r"(?<!\\)<|(?<!\\)`", text)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u2028\u2029\u202e]", text)
     heads = [line for line in text.splitlines() if line.startswith("#")]
@@ -139,3 +184,10 @@ def test_listed_reads_as_a_sentence():
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(list("abcdef")) == "a, b, c, d and 2 more"
+
+
+def test_a_notebook_runs_nothing_of_a_record(hostile):
+    shown = "".join(comparison_html(record) for record in hostile if record.kind == "compare") + records_html(hostile)
+    seen = Page(shown)
+    assert set(seen.tags) <= {"b", "table", "thead", "tbody", "tr", "th", "td", "br", "small", "ul", "li"}
+    assert seen.attributes <= {"style", "title"}

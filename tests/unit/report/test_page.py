@@ -12,9 +12,11 @@ import sys
 import pytest
 
 from benchkit.core.errors import EnvironmentLacks
+from benchkit.core.records import Noise
 from benchkit.core.store import append_lines
 from benchkit.report import html as html_module
 from benchkit.report import page as page_module
+from benchkit.report.details import MANY_ROWS
 from benchkit.report.page import why_no_page, write_report
 
 CHILD = """
@@ -84,10 +86,66 @@ def test_every_part_of_the_page_is_there(make_study, troubled, tmp_path):
     assert "<h1>A &amp; B</h1>" in page
     for heading in ("In short", "Comparison", "Charts", "Lineage", "Host", "Versions", "Noise", "Warnings", "Method"):
         assert f">{heading}</h2>" in page
-    assert page.count("<figure") == page.count("<figcaption") == page.count("<details")
+    assert page.count("<figure") == page.count("<figcaption") == page.count("<details>")
     assert "made from" in page
     ids = re.findall(r'\sid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_a_page_of_many_rows_is_short_on_each_and_says_so(builders, tmp_path):
+    records = [
+        builders.profile(
+            builders.facts(f"m{k:03}"),
+            median_s=0.001 * (k + 1),
+            proof=builders.PROOF,
+            sampling=builders.SAMPLING,
+            measurements=builders.thorough(),
+            noise=Noise(verdict="invalid", reasons=("a neighbour",)) if k == 200 else Noise(verdict="clean"),
+        )
+        for k in range(MANY_ROWS + 1)
+    ]
+    page = write_report(records, tmp_path)[0].read_text(encoding="utf-8")
+    table = page[page.index('<table class="comparison long"') : page.index("</table>")]
+    assert len(table) / len(records) < 500
+    assert table.count("<td") + table.count("<th") >= 12 * len(records)
+    assert 'title="a neighbour"' in table
+    assert page.count('<details class="row') == 12
+    assert '<details class="row void">' in page
+    assert "Of 301 rows 12 have their details here" in page
+    assert "With so many rows the reasons stand in the notes and in the CSV" in page
+
+
+def test_details_comparisons_and_their_charts_are_on_the_page_and_in_the_markdown(builders, tmp_path):
+    full = builders.profile(
+        builders.facts("full"), measurements=builders.thorough(), proof=builders.PROOF, sampling=builders.SAMPLING
+    )
+    records = [
+        full,
+        builders.served(builders.facts("busy"), cell={"load": 0.5}),
+        builders.compared(builders.facts("b"), builders.facts("a")),
+    ]
+    page, markdown, _ = (path.read_text(encoding="utf-8") for path in write_report(records, tmp_path))
+    for name in (
+        "Cold start by phase",
+        "busy fp32, 50 % of capacity: what a client waits",
+        "Under the machine&#39;s own peak",
+    ):
+        assert page.count(f">{name}</h") == 1
+    assert page.count('role="img"') == page.count("<figure") + 1
+    for words in ("Memory by phase", "Operators", "Sampling", "Little&#39;s law", "b against a", "Roofline"):
+        assert words in page
+    assert markdown.count("<details>") == markdown.count("</details>") == 2
+    assert "**Memory by phase**" in markdown
+    assert "## Paired comparisons" in markdown
+    ids = re.findall(r'\sid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_raw_values_within_details_are_not_carried(builders, tmp_path):
+    page = write_report([builders.served(builders.facts("a"), cell={"load": 0.5})], tmp_path)[0].read_text("utf-8")
+    encoded = re.search(r'href="data:application/x-ndjson;base64,([^"]*)"', page)[1]
+    (record,) = map(json.loads, base64.b64decode(encoded).decode().splitlines())
+    assert record["measurements"]["response_time"]["details"]["service_s"] == ["80 values left out"] * 2
 
 
 def test_no_records_give_a_page_that_says_so(tmp_path):
