@@ -25,7 +25,7 @@ def sampling_parts(record: Record) -> list[Listing]:
     overhead = loose.number(latency.get("overhead_s"))
     rows = [
         ("stopped by", _STOPPED.get(stopped, stopped)),
-        ("looks", ", ".join(f"{look:.0f} runs" for look in loose.numbers(sampling.get("looks"))[:8])),
+        ("looks", _looks(sampling)),
         ("error of each bound", f"{alpha:.3g}, one-sided" if alpha is not None else ""),
         ("runs", loose.text(sampling.get("runs"))),
         ("p50 within", _width(sampling, "p50")),
@@ -38,6 +38,11 @@ def sampling_parts(record: Record) -> list[Listing]:
     known = tuple((name, text) for name, text in rows if text)
     parts = [Listing(title="Sampling", heads=("rule", "value"), rows=known)] if known else []
     return parts + _load(record)
+
+
+def _looks(sampling: dict[str, Any]) -> str:
+    looks = ", ".join(f"{look:.0f}" for look in loose.numbers(sampling.get("looks"))[:8])
+    return f"after {looks} runs" if looks else ""
 
 
 def _width(sampling: dict[str, Any], name: str) -> str:

@@ -78,7 +78,7 @@ def paired(record: Record) -> Paired:
     return Paired(
         names=names,
         verdict=verdict,
-        sentence=f"{names}, {what}: {verdict}{figure}{number}",
+        sentence=f"Paired on {what}, {names}: {verdict}{figure}{number}",
         facts=tuple((fact, text) for fact, text in facts if text),
     )
 

@@ -8,7 +8,7 @@ from benchkit.report.paired import paired, paired_of
 
 def test_a_comparison_in_words(builders):
     one = paired(builders.compared(builders.facts("b"), builders.facts("a")))
-    assert one.sentence == "b against a, latency p50: faster, 0.60 (0.59\u20130.61) times in 12 pairs"
+    assert one.sentence == "Paired on latency p50, b against a: faster, 0.60 (0.59\u20130.61) times in 12 pairs"
     facts = dict(one.facts)
     assert facts["why"] == "better by more than the margin of 5%"
     assert facts["control A / A"] == "1.00 (0.99\u20131.01)"
@@ -38,14 +38,14 @@ def test_a_void_comparison_has_no_other_verdict(builders):
 def test_a_damaged_comparison_says_what_is_missing(builders):
     record = builders.compared(builders.facts("b"), builders.facts("a"), baseline=7, measurements={}, warnings=())
     one = paired(record)
-    assert one.sentence == "b against a baseline that is not named, no quantity: no verdict"
+    assert one.sentence == "Paired on no quantity, b against a baseline that is not named: no verdict"
     assert dict(one.facts)["ratio B / A"] == "not in the record"
 
 
 def test_the_report_holds_comparisons_beside_rows_and_alone(builders, troubled):
     record = builders.compared(builders.facts("b"), builders.facts("a"))
     contents = contents_of([*troubled, record], "x")
-    assert any(answer.startswith("B against a, latency p50: faster") for answer in contents.findings.answers)
+    assert any(answer.startswith("Paired on latency p50, b against a: faster") for answer in contents.findings.answers)
     assert contents.paired.rows[0][1] == "faster"
     assert "1 paired comparison among the records: in a section of its own, not in this table" in contents.table.notes
     alone = contents_of([record], "x")
