@@ -1,14 +1,16 @@
 """Which cell at one place is best, in a sentence, or that there is no winner. The judging is done by `judge.best`."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchkit.core.quantities import QUANTITIES, Quantity, format_number
 from benchkit.core.records import Statistic
-from benchkit.judge.best import Best, apparent_best
 from benchkit.report.entries import Entry
 from benchkit.report.figures import with_unit
 from benchkit.report.headline import Headline
 from benchkit.report.plain import clean, counted, listed
+
+if TYPE_CHECKING:
+    from benchkit.judge.best import Best
 
 _FIGURES = {
     ("latency", "p50"): "median latency",
@@ -39,6 +41,9 @@ def sentence_on_best(headline: Headline, *, name_host: bool) -> str:
         if key == ("latency", "p50"):
             return f"At {place}, {_name(first.entry)} takes {figure} for a call, at the median"
         return f"At {place}, the {words} of {_name(first.entry)} is {figure}"
+    # Judging loads the statistics: a table in a terminal, which imports this room, needs neither.
+    from benchkit.judge.best import apparent_best
+
     best = apparent_best([one.entry.record for one in ranked], key[0], statistic=key[1])
     superlative = "lowest" if quantity.better == "lower" else "highest"
     begun = f"{_name(first.entry)} has the {superlative} {words}, {figure}"
@@ -68,7 +73,7 @@ def _ranked(headline: Headline, key: tuple[str, str]) -> list[_Ranked]:
     return sorted(found, key=lambda one: (sign * _value(one.figure), one.entry.label, one.entry.record.record_id))
 
 
-def _why_none(best: Best, first: _Ranked, rest: list[_Ranked], quantity: Quantity) -> str:
+def _why_none(best: "Best", first: _Ranked, rest: list[_Ranked], quantity: Quantity) -> str:
     tied = [_name(one.entry) for one in rest if _may_be_equal(first.figure, one.figure, quantity)]
     noisy = [_name(one.entry) for one in (first, *rest) if one.entry.record.noise.verdict != "clean"]
     if tied:
@@ -87,7 +92,7 @@ def _slowest(ranked: list[_Ranked], quantity: Quantity) -> str:
     return f" The {word} is {_name(last.entry)} with {with_unit(quantity, last.figure)}{_times(first, last, quantity)}"
 
 
-def _second(best: Best, ranked: list[_Ranked]) -> str:
+def _second(best: "Best", ranked: list[_Ranked]) -> str:
     return next((_name(one.entry) for one in ranked if one.entry.record.record_id == best.second_id), "the second")
 
 
