@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchkit.bench.matrix import Matrix
 from benchkit.bench.profile import artifacts_for, plan
@@ -16,11 +16,9 @@ from benchkit.core.progress import Progress, silent
 from benchkit.core.records import Measured, Record
 from benchkit.core.settings import validated
 from benchkit.core.store import read_records
-from benchkit.report.notebook import default_progress
+from benchkit.judge.pairs import Compared, compare_artifacts
+from benchkit.report.notebook import comparison_html, default_progress, records_html
 from benchkit.tasks.table import task_named
-
-if TYPE_CHECKING:
-    from benchkit.judge.pairs import Compared
 
 Target = str | Path
 
@@ -78,9 +76,15 @@ class Records(Sequence[Record]):
 
     def _repr_html_(self) -> str:
         """Show the comparison table in a notebook."""
-        from benchkit.report.notebook import records_html
-
         return records_html(self._records)
+
+
+class ShownComparison(Compared):
+    """A comparison that shows itself in a notebook: `judge` knows no pages, so that the page is joined here."""
+
+    def _repr_html_(self) -> str:
+        """Show the verdict with its evidence."""
+        return comparison_html(self.record)
 
 
 def profile(
@@ -144,7 +148,7 @@ def compare(
     data: Target | None = None,
     progress: Progress | None = None,
     **matrix: Any,
-) -> "Compared":
+) -> "ShownComparison":
     """Compare B with A in one cell by pairs of fresh processes; `.verdict` is the word, `.record` the evidence.
 
     Args:
@@ -159,13 +163,11 @@ def compare(
         progress: Told of each pair; by default a bar in a notebook and nothing elsewhere.
         **matrix: Fields of `benchkit.bench.matrix.Matrix`, one value each.
     """
-    from benchkit.judge.pairs import compare_artifacts
-
     settings = validated(matrix, Matrix, where="benchkit.compare")
     progress = progress or default_progress()
     known = None if task is None else task_named(task)
     first, second = (resolve(str(target), runtime=settings.runtime[0], progress=progress) for target in (a, b))
-    return compare_artifacts(
+    compared = compare_artifacts(
         first,
         second,
         settings,
@@ -177,6 +179,7 @@ def compare(
         data=None if known is None else data_for(known, None if data is None else Path(data)),
         progress=progress,
     )
+    return ShownComparison(*compared)
 
 
 def load_records(path: Target) -> Records:

@@ -204,7 +204,7 @@ class _Sweep:
                 state.spot, state.outcomes, no_energy=self.planned.no_energy, failed=state.failed, alpha=rule.alpha
             )
             state.reached = reached(found)
-            if state.reached.is_enough(rule):
+            if state.reached.is_enough(rule) and len(rule.looks) > 1:
                 state.stopped_by = "targets"
             elif last:
                 state.stopped_by = "runs"

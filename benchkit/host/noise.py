@@ -155,7 +155,8 @@ def _preempted(before: Snapshot, after: Snapshot) -> Found:
 def _faulted(before: Snapshot, after: Snapshot) -> Found:
     faults = _delta(before, after, "major_faults")
     if faults:
-        yield "noisy", f"{faults:.0f} page faults went to disk"
+        counted = "1 page fault" if faults == 1 else f"{faults:.0f} page faults"
+        yield "noisy", f"{counted} went to disk"
 
 
 def _throttled(before: Snapshot, after: Snapshot) -> Found:
