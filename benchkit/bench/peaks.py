@@ -100,8 +100,7 @@ def measured_peaks(
     Raises:
         MeasurementFailed: No library gave any figure.
     """
-    key = [_FORMAT, host_facts().id, host_facts().versions, threads, sorted(affinity or own_cores())]
-    path = None if cache is None else cache / f"peaks-{digest(key)}.json"
+    path = None if cache is None else _place(threads, cache, affinity)
     known = None if path is None else _kept_today(path)
     if known is not None and not fresh and (not known.disturbed or known.tries >= _MOST_TRIES):
         return known
@@ -111,6 +110,11 @@ def measured_peaks(
     if path is not None:
         write_text(path, canonical_json(peaks.as_json()))
     return peaks
+
+
+def kept_peaks(threads: int, *, cache: Path, affinity: Sequence[int] | None = None) -> Peaks | None:
+    """Return the peaks at a thread count if they were measured today; nothing is measured now."""
+    return _kept_today(_place(threads, cache, affinity))
 
 
 def joined(first: Peaks, second: Peaks) -> Peaks:
@@ -220,6 +224,11 @@ def _asked(library: str, threads: int, affinity: Sequence[int] | None, **more: i
 
 def _available_bytes() -> int:
     return min(int(psutil.virtual_memory().available), memory_limit_bytes() or sys.maxsize)
+
+
+def _place(threads: int, cache: Path, affinity: Sequence[int] | None) -> Path:
+    key = [_FORMAT, host_facts().id, host_facts().versions, threads, sorted(affinity or own_cores())]
+    return cache / f"peaks-{digest(key)}.json"
 
 
 def _kept_today(path: Path) -> Peaks | None:

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 
 from benchkit.bench.job import Job
+from benchkit.bench.peaks import kept_peaks
 from benchkit.bench.plan import PlannedJob, Spot
 from benchkit.bench.roofline import flops_per_call
+from benchkit.bench.targets import cache_folder
 
 # Seconds that a worker spends besides its loops: interpreter, imports, session. Seen on two cores of a server.
 _START_S = 0.7
-# What encoders reach of fp32 arithmetic, a thread, on server cores of today: only to tell seconds from minutes.
-_FLOPS_PER_S = 40e9
+# What encoders reach of a machine's peak, and a server core's peak where it was not measured today: enough to tell
+# seconds from minutes; the first job of each cell takes its place.
+_ATTAINED_SHARE = {"fp32": 0.65, "int8": 0.3}
+_USUAL_PEAK = {"fp32": 100e9, "int8": 300e9}
 _MEMORY_CALLS = 12
 _COVERAGE_CALLS = 5
 _ENERGY_S = 2.0
@@ -73,4 +77,9 @@ def _open_loop_s(job: Job, call_s: float) -> float:
 def _arithmetic_s(cell: Spot) -> float:
     workload = cell.workload
     flops = flops_per_call(cell.artifact, workload.batch_size, workload.sequence_length or 128)
-    return 0.0 if flops is None else flops / (_FLOPS_PER_S * cell.options.threads)
+    if flops is None:
+        return 0.0
+    data_type = "int8" if "int8" in cell.artifact.manifest.precision else "fp32"
+    known = kept_peaks(cell.options.threads, cache=cache_folder(), affinity=cell.affinity)
+    peak = known.gemm_flops_per_s.get(data_type) if known is not None else None
+    return flops / (_ATTAINED_SHARE[data_type] * (peak or _USUAL_PEAK[data_type] * cell.options.threads))

@@ -220,6 +220,9 @@ def _is_sealed_line(line: bytes, record_id: str) -> bool:
     in seconds.
     """
     seal = f'"record_id":"{record_id}",'.encode()
-    if line.count(seal) != 1:
+    at = line.find(seal)
+    if at < 0 or line.find(seal, at + 1) >= 0:
         return False
-    return hashlib.sha256(line.strip().replace(seal, b"")).hexdigest()[:12] == record_id
+    hasher = hashlib.sha256(line[:at])
+    hasher.update(line[at + len(seal) :].rstrip())
+    return hasher.hexdigest()[:12] == record_id
