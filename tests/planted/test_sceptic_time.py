@@ -75,7 +75,7 @@ def test_more_than_the_capacity_is_called_overloaded(script, measure) -> None:
 def compared(a, b, **values):
     matrix = Matrix(runtime=("planted",), sequence_length=(8,))
     first, second = (resolve(str(target), runtime="planted") for target in (a, b))
-    return compare_artifacts(first, second, matrix, schedule=PAIRS, max_seconds=30, **values)
+    return compare_artifacts(first, second, matrix, schedule=PAIRS, max_seconds=20, **values)
 
 
 @pytest.mark.slow
