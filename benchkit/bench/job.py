@@ -6,9 +6,9 @@ Dataclasses, not pydantic: what the worker imports counts into the memory that i
 import dataclasses
 from typing import Any, Literal
 
-from benchkit.bench.inputs import Workload
-from benchkit.bench.load import Load
+from benchkit.bench.load.driving import Load
 from benchkit.bench.timing import Schedule
+from benchkit.bench.workload import Workload
 from benchkit.runtimes.protocol import SessionOptions
 
 Scenario = Literal["single-stream", "server", "low-rate", "offline"]

@@ -4,9 +4,9 @@ from typing import get_args
 
 import pydantic
 
-from benchkit.bench.inputs import PADDINGS, Padding
 from benchkit.bench.job import Scenario
 from benchkit.bench.stopping import Stopping, exactly
+from benchkit.bench.workload import PADDINGS, Padding
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, unknown_name
 from benchkit.core.frozen import Setting
 from benchkit.core.registry import RUNTIMES

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from benchkit.bench.inputs import InputFacts
+from benchkit.bench.workload import InputFacts
 from benchkit.core.records import Measured, Measurement, NotMeasured, Statistic
 from benchkit.meters.cold_start import unaccounted_share
 from benchkit.meters.energy import EnergyWindow, Reading, summarise_windows

@@ -6,11 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from benchkit.bench.inputs import ASSUMED_VOCABULARY, Padding, Workload
 from benchkit.bench.job import Job, Pass, Scenario
-from benchkit.bench.load import Load
+from benchkit.bench.load.driving import Load
 from benchkit.bench.matrix import Matrix
 from benchkit.bench.timing import Schedule
+from benchkit.bench.workload import ASSUMED_VOCABULARY, Padding, Workload
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.runtimes.protocol import SessionOptions

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from benchkit.bench.job import Job
-from benchkit.bench.peaks import kept_peaks
 from benchkit.bench.plan import PlannedJob, Spot
-from benchkit.bench.roofline import flops_per_call
+from benchkit.bench.roofs.peaks import kept_peaks
+from benchkit.bench.roofs.roofline import flops_per_call
 from benchkit.bench.targets import cache_folder
 
 # Seconds that a worker spends besides its loops: interpreter, imports, session. Seen on two cores of a server.

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchkit.bench.inputs import ASSUMED_VOCABULARY
 from benchkit.bench.job import Job
 from benchkit.bench.journal import Journal
 from benchkit.bench.launch import run_in_child
@@ -13,13 +12,14 @@ from benchkit.bench.matrix import Matrix
 from benchkit.bench.measurements import Outcome
 from benchkit.bench.passes.cold_start import leave_in_page_cache
 from benchkit.bench.passes.energy import energy_meters
-from benchkit.bench.peaks import Peaks, measured_peaks
 from benchkit.bench.plan import PlannedJob, Spot, check_lengths, first_look, interleaved, spots
 from benchkit.bench.prediction import Prediction
 from benchkit.bench.record import cell_measurements, failed_record, profile_record
+from benchkit.bench.roofs.peaks import Peaks, measured_peaks
 from benchkit.bench.stopping import NOT_REACHED, Reached, reached
 from benchkit.bench.targets import cache_folder, resolve
 from benchkit.bench.timing import Schedule
+from benchkit.bench.workload import ASSUMED_VOCABULARY
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError, MeasurementFailed
 from benchkit.core.progress import Progress, silent

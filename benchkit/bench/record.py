@@ -11,10 +11,10 @@ import benchkit
 from benchkit.bench import measurements
 from benchkit.bench.measurements import Outcome, gave_nothing, or_failed
 from benchkit.bench.noise_verdict import noise_of
-from benchkit.bench.peaks import Peaks
 from benchkit.bench.plan import Spot
-from benchkit.bench.roofline import attained
-from benchkit.bench.trace import Coverage, violations
+from benchkit.bench.roofs.peaks import Peaks
+from benchkit.bench.roofs.roofline import attained
+from benchkit.bench.traces.trace import Coverage, violations
 from benchkit.core.records import Cell, Measured, Measurement, Noise, NotMeasured, Record
 from benchkit.core.store import sealed
 from benchkit.host.facts import host_facts

@@ -57,7 +57,7 @@ def command(
     """Measure latency with bounds, throughput, peak memory and size, each cell in fresh processes."""
     from benchkit.bench.matrix import Matrix
     from benchkit.bench.profile import artifacts_for, plan, profile
-    from benchkit.bench.traced import keep_flames, keep_traces
+    from benchkit.bench.traces.keeping import keep_flames, keep_traces
     from benchkit.cli.live import LiveTable
     from benchkit.cli.results import exit_of_records, journal_of, keep, print_records
     from benchkit.cli.talk import progress_on

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from benchkit.bench.peaks import BANDWIDTH, DATA_TYPES, Peaks, measured_peaks
+from benchkit.bench.roofs.peaks import BANDWIDTH, DATA_TYPES, Peaks, measured_peaks
 from benchkit.bench.targets import cache_folder
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, MeasurementFailed
 from benchkit.core.progress import Progress, silent

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from benchkit.bench.flame import py_spy
+from benchkit.bench.traces.flame import py_spy
 from benchkit.core.errors import EnvironmentLacks
 from benchkit.core.registry import RUNTIMES
 from benchkit.host.clocks import clock_state

@@ -28,7 +28,7 @@ PROVIDER_BY_DEVICE = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvi
 # `session.disable_cpu_ep_fallback` stays off. It refuses a model as soon as one node of its main graph is assigned to
 # the CPU (inference_session.cc, microsoft/onnxruntime#16016), and onnxruntime puts the integer arithmetic on shapes
 # there on purpose (GetCpuPreferredNodes, #17930), which every encoder with dynamic axes has. What ran where is proved
-# by a profiled run instead: `benchkit.bench.trace`.
+# by a profiled run instead: `benchkit.bench.traces.trace`.
 _PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
     # On by default, TF32 rounds the factors of fp32 products to 10 bits: an fp32 artifact is to run in fp32.
     # https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#use_tf32

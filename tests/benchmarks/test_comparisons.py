@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.benchmark
 
-PLANTED = Path(__file__).parents[1] / "planted"
+PLANTED = Path(__file__).parents[1] / "planted" / "runtime"
 Tell = Callable[[str], None]
 
 

@@ -12,7 +12,7 @@ import pytest
 from benchkit.bench.inputs import random_feeds
 from benchkit.bench.plan import Matrix
 from benchkit.bench.profile import artifacts_for, profile
-from benchkit.bench.trace import coverage, read_trace, violations
+from benchkit.bench.traces.trace import coverage, read_trace, violations
 from benchkit.core.registry import RUNTIMES
 from benchkit.host.gpus import gpu_names, process_memory_bytes
 from benchkit.runtimes.protocol import SessionOptions

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchkit.bench.job import Job
 from benchkit.bench.passes.opening import bind_to, opened, output_facts, what_ran
-from benchkit.bench.trace import coverage, read_trace, top_operators
+from benchkit.bench.traces.trace import coverage, read_trace, top_operators
 
 _CALLS = 3
 

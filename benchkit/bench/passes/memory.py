@@ -5,7 +5,7 @@ from typing import Any
 
 from benchkit.bench.inputs import make_batches
 from benchkit.bench.job import Job
-from benchkit.bench.passes.opening import open_session
+from benchkit.bench.passes.opening import bind_to, open_session
 from benchkit.core.errors import BenchkitError
 from benchkit.core.registry import RUNTIMES
 from benchkit.meters.memory import (
@@ -25,6 +25,7 @@ _SHORT = 8  # Tokens of the short inputs that follow the longest ones.
 
 def run(job: Job) -> dict[str, Any]:
     """Measure the memory of one cell in this process."""
+    bind_to(job.affinity)
     phases = Phases()
     with phases.phase("interpreter and benchkit"):
         pass

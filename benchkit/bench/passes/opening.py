@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchkit.bench.inputs import Batch, input_facts, make_batches
+from benchkit.bench.inputs import input_facts, make_batches
 from benchkit.bench.job import Job
 from benchkit.bench.timing import Schedule
+from benchkit.bench.workload import Batch
 from benchkit.core.errors import EnvironmentLacks
 from benchkit.core.registry import RUNTIMES
 from benchkit.runtimes.protocol import Array, Session

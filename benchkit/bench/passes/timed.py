@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchkit.bench.job import Job
-from benchkit.bench.load import drive
+from benchkit.bench.load.driving import drive
 from benchkit.bench.passes.opening import bind_to, opened, output_facts, same_answers, what_ran, what_was_fed
 from benchkit.bench.passes.texts import time_texts
 from benchkit.bench.timing import Calls, overhead_ns, saturate, time_calls, warm_up

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from benchkit.bench.inputs import Workload
 from benchkit.bench.plan import Spot
+from benchkit.bench.workload import Workload
 from benchkit.core.artifacts import Artifact
 from benchkit.core.manifest import FileFacts, Manifest
 from benchkit.runtimes.protocol import SessionOptions

@@ -14,11 +14,7 @@ from hypothesis import strategies as st
 
 from benchkit.bench.inputs import (
     GRID,
-    PADDINGS,
-    InputFacts,
-    Text,
     Tokenizing,
-    Workload,
     input_facts,
     make_batches,
     open_tokenizer,
@@ -26,6 +22,7 @@ from benchkit.bench.inputs import (
     padding_waste,
     random_feeds,
 )
+from benchkit.bench.workload import PADDINGS, InputFacts, Text, Workload
 from benchkit.core.errors import BenchkitError
 
 SINGLE: tuple[Text, ...] = tuple((" ".join(["good"] * n), None) for n in (1, 2, 3, 5, 9, 30))

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from benchkit.bench.load import Load
+from benchkit.bench.load.driving import Load
 from benchkit.bench.record import failed_record, profile_record
 from benchkit.core.records import NotMeasured
 from benchkit.core.store import is_sealed

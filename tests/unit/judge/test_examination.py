@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchkit.bench.peaks import Peaks
+from benchkit.bench.roofs.peaks import Peaks
 from benchkit.core.errors import EnvironmentLacks, MeasurementFailed
 from benchkit.judge import examination, instruments
 from benchkit.judge.examination import examine, watched

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from benchkit.bench.arrivals import even_arrivals_ns, poisson_arrivals_ns
-from benchkit.bench.open_loop import Served
-from benchkit.bench.queueing import keeping_up, lateness_warning, littles_law
+from benchkit.bench.load.arrivals import even_arrivals_ns, poisson_arrivals_ns
+from benchkit.bench.load.open_loop import Served
+from benchkit.bench.load.queueing import keeping_up, lateness_warning, littles_law
 
 MS = 1_000_000
 

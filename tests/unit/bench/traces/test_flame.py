@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchkit.bench import flame as module
-from benchkit.bench.flame import flame, py_spy
+from benchkit.bench.traces import flame as module
+from benchkit.bench.traces.flame import flame, py_spy
 from benchkit.core.errors import EnvironmentLacks, MeasurementFailed
 
 WORKER = 'import json, sys; job = json.load(sys.stdin); print(json.dumps({"seen": job["n"], "values": [1, 2]}))'

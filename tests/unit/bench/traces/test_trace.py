@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from benchkit.bench.inputs import random_feeds
-from benchkit.bench.number_formats import is_index_arithmetic, is_matmul, number_format
-from benchkit.bench.trace import Coverage, NodeTime, Share, coverage, read_trace, top_operators, violations
+from benchkit.bench.traces.number_formats import is_index_arithmetic, is_matmul, number_format
+from benchkit.bench.traces.trace import Coverage, NodeTime, Share, coverage, read_trace, top_operators, violations
 from benchkit.core.errors import MeasurementFailed
 from benchkit.core.registry import RUNTIMES
 from benchkit.runtimes.protocol import SessionOptions

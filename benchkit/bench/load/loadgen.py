@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from benchkit.bench.open_loop import Cut, Served
+from benchkit.bench.load.open_loop import Cut, Served
 from benchkit.bench.timing import Call
 from benchkit.core.errors import EnvironmentLacks, MeasurementFailed
 

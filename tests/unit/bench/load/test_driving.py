@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchkit.bench.load import Load, check_load, drive
+from benchkit.bench.load.driving import Load, check_load, drive
 from benchkit.core.errors import BenchkitError
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchkit.bench.arrivals import poisson_arrivals_ns
-from benchkit.bench.load import Load, drive
-from benchkit.bench.loadgen import LoadgenOutcome, LoadgenScenario, run_loadgen
-from benchkit.bench.open_loop import Limits, Served, serve
+from benchkit.bench.load.arrivals import poisson_arrivals_ns
+from benchkit.bench.load.driving import Load, drive
+from benchkit.bench.load.loadgen import LoadgenOutcome, LoadgenScenario, run_loadgen
+from benchkit.bench.load.open_loop import Limits, Served, serve
 from benchkit.core.errors import EnvironmentLacks
 from benchkit.core.records import Statistic
 from benchkit.stats.summaries import latency_statistics

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from benchkit.bench.peaks import Peaks
-from benchkit.bench.roofline import Roofline, attained, encoder_work, flops_per_call, roofline
+from benchkit.bench.roofs.peaks import Peaks
+from benchkit.bench.roofs.roofline import Roofline, attained, encoder_work, flops_per_call, roofline
 from benchkit.core.architectures import ARCHITECTURES
 from benchkit.core.artifacts import Artifact, load_artifact
 from benchkit.core.records import Measured, NotMeasured

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from benchkit.bench.arrivals import poisson_arrivals_ns
-from benchkit.bench.open_loop import Limits, Served, serve
+from benchkit.bench.load.arrivals import poisson_arrivals_ns
+from benchkit.bench.load.open_loop import Limits, Served, serve
 
 MS = 1_000_000
 NO_LIMITS = Limits(max_duration_s=1e9, max_backlog=10**9)

@@ -204,7 +204,7 @@ def _asked(library: str, threads: int, affinity: Sequence[int] | None, **more: i
     try:
         # -P: the folder we are in must not shadow the packages that are measured.
         child = subprocess.run(
-            [sys.executable, "-P", "-m", "benchkit.bench.peaks_worker"],
+            [sys.executable, "-P", "-m", "benchkit.bench.roofs.peaks_worker"],
             input=json.dumps(job),
             capture_output=True,
             text=True,

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchkit.bench.arrivals import Arrivals, even_arrivals_ns, poisson_arrivals_ns
-from benchkit.bench.find_rate import Trial, find_max_rate
-from benchkit.bench.open_loop import SPIN_NS, Limits, Served, Sleep, serve
-from benchkit.bench.queueing import keeping_up, lateness_warning, littles_law, queueing_warning
+from benchkit.bench.load.arrivals import Arrivals, even_arrivals_ns, poisson_arrivals_ns
+from benchkit.bench.load.find_rate import Trial, find_max_rate
+from benchkit.bench.load.open_loop import SPIN_NS, Limits, Served, Sleep, serve
+from benchkit.bench.load.queueing import keeping_up, lateness_warning, littles_law, queueing_warning
 from benchkit.bench.timing import Call, Clock
 from benchkit.core.errors import BenchkitError, unknown_name
 
@@ -247,7 +247,7 @@ def trial_of(served: Served, *, rate_per_s: float, queries: int, bound_s: float,
 def _by_loadgen(
     call: Call, inputs: Sequence[Any], load: Load, *, rate_per_s: float, capacity_per_s: float, seed: int
 ) -> dict[str, Any]:
-    from benchkit.bench.loadgen import run_loadgen
+    from benchkit.bench.load.loadgen import run_loadgen
 
     ran = run_loadgen(
         call,

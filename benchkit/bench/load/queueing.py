@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from benchkit.bench.open_loop import Served
+from benchkit.bench.load.open_loop import Served
 
 LITTLE_TOLERANCE = 0.05
 _FEWEST_TO_JUDGE = 20  # Below it a quarter of the run is a handful of queries.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchkit.bench.number_formats import is_index_arithmetic, is_matmul, number_format
+from benchkit.bench.traces.number_formats import is_index_arithmetic, is_matmul, number_format
 from benchkit.core.errors import MeasurementFailed
 
 # What may run beside the provider asked for: more than this of the time is another measurement.

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchkit.bench.flame import flame
 from benchkit.bench.launch import WORKER, run_in_child, worker_environment
 from benchkit.bench.plan import Spot, job_for
 from benchkit.bench.profile import Plan
+from benchkit.bench.traces.flame import flame
 from benchkit.core.errors import MeasurementFailed
 from benchkit.core.progress import Progress, silent
 from benchkit.core.store import digest, explained_writes, write_text

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchkit.bench import peaks
-from benchkit.bench.gemm_graph import Kind, gemm_input, gemm_model
-from benchkit.bench.peaks import Peaks, best_of, joined, measured_peaks
-from benchkit.bench.peaks_worker import LIBRARIES, bandwidths, repeated
+from benchkit.bench.roofs import peaks
+from benchkit.bench.roofs.gemm_graph import Kind, gemm_input, gemm_model
+from benchkit.bench.roofs.peaks import Peaks, best_of, joined, measured_peaks
+from benchkit.bench.roofs.peaks_worker import LIBRARIES, bandwidths, repeated
 from benchkit.core.errors import MeasurementFailed
 
 KINDS: tuple[Kind, ...] = ("fp32", "int8", "qdq")

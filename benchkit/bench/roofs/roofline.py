@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from benchkit.bench.peaks import Peaks
+from benchkit.bench.roofs.peaks import Peaks
 from benchkit.core.architectures import Architecture
 from benchkit.core.artifacts import Artifact
 from benchkit.core.records import Measured, Measurement, NotMeasured

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchkit.bench.gemm_graph import INPUT, Kind, Product, gemm_input, gemm_model
+from benchkit.bench.roofs.gemm_graph import INPUT, Kind, Product, gemm_input, gemm_model
 from benchkit.host.noise import disturbances, take_snapshot
 
 # A feed-forward layer of a BERT-base at 512 tokens, and a cube: libraries differ in which they like better.

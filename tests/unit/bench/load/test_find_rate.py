@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchkit.bench.arrivals import poisson_arrivals_ns
-from benchkit.bench.find_rate import CONFIRM_QUERIES, SEARCH_QUERIES, Trial, find_max_rate
+from benchkit.bench.load.arrivals import poisson_arrivals_ns
+from benchkit.bench.load.find_rate import CONFIRM_QUERIES, SEARCH_QUERIES, Trial, find_max_rate
 
 SERVICE_S = 0.005
 CAPACITY_PER_S = 1 / SERVICE_S

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchkit.bench.arrivals import even_arrivals_ns, poisson_arrivals_ns
+from benchkit.bench.load.arrivals import even_arrivals_ns, poisson_arrivals_ns
 from benchkit.core.errors import BenchkitError
 
 

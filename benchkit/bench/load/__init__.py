@@ -1,0 +1,1 @@
+"""Calls that arrive by themselves: schedules, the open loop, its queue, the search for a rate, MLPerf's generator."""

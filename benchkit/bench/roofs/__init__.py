@@ -1,0 +1,1 @@
+"""What the machine can do at most, measured, and how much of it a model attains."""

@@ -1,0 +1,1 @@
+"""Looks inside a runtime, never in a timed pass: its own profile by operator, and flame graphs."""
