@@ -38,7 +38,7 @@ def noise_of(
         *_foreign_threads(timed, threads),
         *_missing_threads(timed, threads),
         *_other_cores(timed, affinity),
-        *_nonsense(timed),
+        *nonsense_in(timed),
         *violations,
     ]
     if void:
@@ -55,7 +55,7 @@ def noise_of(
 
 def is_spoiled(outcome: Outcome) -> bool:
     """Tell whether one timed run by itself is worth nothing, so that it is not used again."""
-    return bool(_nonsense([outcome])) or _disturbance(outcome)[0] == "invalid"
+    return bool(nonsense_in([outcome])) or _disturbance(outcome)[0] == "invalid"
 
 
 def _disturbance(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
@@ -108,7 +108,8 @@ def _other_cores(timed: Sequence[Outcome], affinity: Sequence[int] | None) -> li
     return [f"asked for cores {list(affinity)}, and the worker was bound to {list(cores)}" for cores in others]
 
 
-def _nonsense(timed: Sequence[Outcome]) -> list[str]:
+def nonsense_in(timed: Sequence[Outcome]) -> list[str]:
+    """Say what is wrong with the answers of some processes; [] when nothing is."""
     outputs = [outcome["output"] for outcome in timed]
     found = []
     if not all(output["finite"] and output.get("timed_finite", True) for output in outputs):

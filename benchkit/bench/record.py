@@ -101,7 +101,7 @@ def profile_record(
     found = cell_measurements(spot, outcomes, no_energy=no_energy, failed=failed, peaks=peaks, alpha=alpha)
     proof = timed[0]["proof"]
     coverage = outcomes["coverage"][0] if outcomes["coverage"] else None
-    broken = [*_other_providers(spot, timed), *_violations(spot, coverage, proof["provider"])]
+    broken = [*_other_providers(spot, timed), *ran_otherwise(spot, coverage, proof["provider"])]
     return seal(
         kind="profile",
         artifact=spot.artifact.facts(),
@@ -184,7 +184,8 @@ def _energies(
     return {name: no_energy[name] for name in wanted if name in no_energy} | found
 
 
-def _violations(spot: Spot, coverage: Outcome | None, provider: str) -> list[str]:
+def ran_otherwise(spot: Spot, coverage: Outcome | None, provider: str) -> list[str]:
+    """Say what a profiled run shows to be otherwise than the cell's label; [] where all is as asked, or not known."""
     if coverage is None or coverage["coverage"] is None:
         return []
     precision = spot.artifact.manifest.precision

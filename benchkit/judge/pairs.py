@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from benchkit.bench.launch import run_in_child
 from benchkit.bench.matrix import Matrix
+from benchkit.bench.noise_verdict import nonsense_in
 from benchkit.bench.plan import Spot, job_for, spots
-from benchkit.bench.record import cell_of, seal
+from benchkit.bench.record import cell_of, ran_otherwise, seal
 from benchkit.bench.timing import Schedule
 from benchkit.core.artifacts import Artifact
-from benchkit.core.errors import BenchkitError, EnvironmentLacks
+from benchkit.core.errors import BenchkitError, EnvironmentLacks, MeasurementFailed
 from benchkit.core.progress import Progress, silent
 from benchkit.core.quantities import quantity_named
 from benchkit.core.records import Record
@@ -24,6 +26,10 @@ from benchkit.judge.ratios import ratio_measurement
 from benchkit.judge.score_pairs import MAX_DROP, ScoreComparison, compare_scores
 from benchkit.stats.order_statistics import ALPHA
 from benchkit.tasks.table import Task
+
+
+# A thousand values of a process tell its percentiles; sixty processes of five thousand would be a record of megabytes.
+_SCHEDULE = Schedule(max_values=1000)
 
 
 class Compared(NamedTuple):
@@ -87,7 +93,7 @@ def compare_artifacts(
     Raises:
         BenchkitError: More than one cell, or a quantity that no pair of processes gives.
         EnvironmentLacks: The quantity cannot be measured here.
-        MeasurementFailed: A worker crashed.
+        MeasurementFailed: A worker crashed, or an arm does not run as its label says.
     """
     how, chosen = compared_named(quantity, statistic), statistic or statistics_of_pairs(quantity)[0]
     cells = _cells(a, b, matrix)
@@ -96,6 +102,8 @@ def compare_artifacts(
     scores = None
     if task is not None:
         scores = compare_scores(a, b, task, data, matrix, max_drop=max_drop, progress=progress)
+    for arm in ("a", "b"):
+        _check_arm(cells[arm], arm.upper(), matrix, timeout_s)
     started_at_utc, begin_s = utc_now(), time.perf_counter()
     rules = Rules(
         margin=margin,
@@ -105,7 +113,7 @@ def compare_artifacts(
         must_detect=must_detect,
     )
     processes = Processes(
-        jobs={arm: job_for(cells[arm], how.kind, matrix, long_enough(schedule or Schedule(), chosen)) for arm in ARMS},
+        jobs={arm: job_for(cells[arm], how.kind, matrix, long_enough(schedule or _SCHEDULE, chosen)) for arm in ARMS},
         batch_size=matrix.batch_size[0],
         affinity=matrix.affinity,
         timeout_s=timeout_s,
@@ -134,6 +142,17 @@ def compare_artifacts(
         sampling={"alpha": ALPHA / len(rules.looks), "looks": list(rules.looks), "ended": comparison.ended},
     )
     return Compared(comparison, record, scores)
+
+
+def _check_arm(cell: Spot, arm: str, matrix: Matrix, timeout_s: float) -> None:
+    """Raise the error for an arm that runs otherwise than its label says, or answers nonsense: no pairs are spent."""
+    outcome = run_in_child(job_for(cell, "coverage", matrix, Schedule()), timeout_s=timeout_s)
+    reasons = [*nonsense_in([outcome]), *ran_otherwise(cell, outcome, outcome["proof"]["provider"])]
+    if reasons:
+        raise MeasurementFailed(
+            f"{arm}, '{cell.artifact.manifest.name}', is void: {'; '.join(reasons)}",
+            remedy="compare artifacts that answer, in a runtime that runs them as they are labelled",
+        )
 
 
 def _cells(a: Artifact, b: Artifact, matrix: Matrix) -> dict[str, Spot]:

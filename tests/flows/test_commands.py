@@ -47,7 +47,7 @@ def test_profile_makes_precisions(command, pico_onnx: Path) -> None:
 def test_a_dry_run_measures_nothing(command, pico_onnx: Path) -> None:
     ended = command("profile", str(pico_onnx), "--batch-size", "1,8", "--sequence-length", "8", "--dry-run")
     assert ended.code == 0
-    assert "2 cells, 14 fresh processes" in ended.out
+    assert "2 cells, 15 fresh processes" in ended.out
 
 
 def test_score_keeps_the_answers_beside_the_records(command, pico_onnx: Path, tiny_sst2: Path, tmp_path: Path) -> None:
@@ -98,7 +98,8 @@ def test_compare_says_its_word_and_its_code(command, pico_onnx: Path, tmp_path: 
     [record] = benchkit.load_records(out)
     assert record.kind == "compare"
     assert record.statistic("latency_ratio", "ratio").n in (6, 12, 20)
-    assert len(record.measurements["latency"].runs[0]) == 3
+    # Three processes a pair; those taken after the look that decided are kept, too.
+    assert len(record.measurements["latency"].runs) >= 3 * record.statistic("latency_ratio", "ratio").n
 
 
 def test_export_and_quantize_leave_artifacts(command, pico_checkpoint: Path) -> None:
@@ -151,9 +152,10 @@ def test_an_interrupted_profile_goes_on_from_its_journal(command, pico_onnx: Pat
         return real(job, timeout_s=timeout_s)
 
     monkeypatch.setattr(profiling, "run_in_child", interrupted_at_the_second)
+    monkeypatch.setattr("benchkit.bench.journal.is_spoiled", lambda _: False)  # A busy machine would spoil some.
     assert command(*arguments).code == 130
     assert command(*arguments).code == 0
-    assert len(started) == 2 + 3  # Of two timed runs and two of memory one was finished.
+    assert len(started) == 2 + 4  # Of five processes (coverage, two timed, two of memory) one was finished.
     assert len(benchkit.load_records(tmp_path / "records.jsonl")) == 1
     assert not list(tmp_path.glob("*.journal"))
 

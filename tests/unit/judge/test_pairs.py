@@ -196,3 +196,15 @@ def test_real_processes_compare_memory_and_the_score(two, tiny_sst2: Path) -> No
     assert found.score.headline.value == 0.0
     assert recompute(Record.model_validate(found.record.as_json()))[0] == ()
     assert "McNemar" in comparison_in_words(found, "peak_memory")
+
+
+def test_an_arm_that_runs_otherwise_than_its_label_spends_no_pairs(pico_onnx: Path, tmp_path: Path, scripted) -> None:
+    import json
+    import shutil
+
+    mislabelled = tmp_path / "mislabelled"
+    shutil.copytree(pico_onnx, mislabelled)
+    manifest = json.loads((mislabelled / "artifact.json").read_text())
+    (mislabelled / "artifact.json").write_text(json.dumps(manifest | {"precision": "dynamic-int8"}))
+    with pytest.raises(MeasurementFailed, match=r"B, '.*', is void: .*no matrix product ran in int8"):
+        compare_artifacts(load_artifact(pico_onnx), load_artifact(mislabelled), MATRIX)
