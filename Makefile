@@ -45,7 +45,7 @@ lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install -q --upgrade pip
 	.venv-lock/bin/pip install -q torch==2.13.0
-	.venv-lock/bin/pip install -q torch==2.13.0 ".[cpu,openvino,train,report,dev]"
+	.venv-lock/bin/pip install -q torch==2.13.0 ".[cpu,openvino,train,report,dev,flame,loadgen]"
 	.venv-lock/bin/pip freeze --exclude benchkit --exclude pip --exclude setuptools | sed 's/+cpu$$//' > requirements.txt
 	rm -rf .venv-lock
 

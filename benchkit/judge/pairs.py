@@ -27,7 +27,6 @@ from benchkit.judge.score_pairs import MAX_DROP, ScoreComparison, compare_scores
 from benchkit.stats.order_statistics import ALPHA
 from benchkit.tasks.table import Task
 
-
 # A thousand values of a process tell its percentiles; sixty processes of five thousand would be a record of megabytes.
 _SCHEDULE = Schedule(max_values=1000)
 
