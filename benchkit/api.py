@@ -18,6 +18,8 @@ from benchkit.core.settings import validated
 from benchkit.core.store import read_records
 from benchkit.judge.pairs import Compared, compare_artifacts
 from benchkit.report.notebook import comparison_html, default_progress, records_html
+from benchkit.report.rendering import render
+from benchkit.report.tables import comparison
 from benchkit.tasks.table import task_named
 
 Target = str | Path
@@ -73,6 +75,10 @@ class Records(Sequence[Record]):
             if importlib.util.find_spec(library) is not None:
                 return importlib.import_module(library).DataFrame(self.rows())
         raise BenchkitError("a data frame needs pandas or polars, and neither is here", remedy="pip install pandas")
+
+    def __str__(self) -> str:
+        """Show the comparison table as text."""
+        return str(render(comparison(self._records), "text"))
 
     def _repr_html_(self) -> str:
         """Show the comparison table in a notebook."""

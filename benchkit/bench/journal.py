@@ -8,7 +8,7 @@ import benchkit
 from benchkit.bench.job import Job
 from benchkit.bench.measurements import Outcome
 from benchkit.bench.noise_verdict import is_spoiled
-from benchkit.core.store import append_lines, digest
+from benchkit.core.store import append_lines, digest, file_sha256
 from benchkit.host.facts import host_facts
 
 
@@ -24,7 +24,7 @@ class Journal:
         self._path = path
         host = host_facts()
         # Another wheel measures another thing, and another machine's runs are never mixed in.
-        self._made_by = [host.id, host.versions, benchkit.__version__, _plug_ins()]
+        self._made_by = [host.id, host.versions, benchkit.__version__, _code(), _plug_ins()]
         self._done = {} if path is None else _read(path)
 
     def find(self, job: Job, artifact_id: str, run: int) -> Outcome | None:
@@ -38,6 +38,14 @@ class Journal:
 
     def _key(self, job: Job, artifact_id: str, run: int) -> str:
         return digest([job.as_json(), artifact_id, run, self._made_by])
+
+
+def _code() -> str:
+    """Digest the code that measures: between two releases it changes under one version number."""
+    package = Path(benchkit.__file__).parent
+    rooms = ("bench", "host", "meters", "runtimes", "tasks")
+    files = sorted(path for room in rooms for path in (package / room).rglob("*.py"))
+    return digest([[str(path.relative_to(package)), file_sha256(path)] for path in files])
 
 
 def _plug_ins() -> dict[str, str]:

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from benchkit.bench.workload import InputFacts
@@ -39,7 +40,7 @@ def closed_loop(timed: Sequence[Outcome], alpha: float) -> dict[str, Measurement
         "overhead_s": _overhead(timed),
     }
     found = measured("latency", values, alpha=alpha, overhead_s=details["overhead_s"])
-    return {"latency": found.model_copy(update={"details": details})}
+    return {"latency": _with_details(found, details)}
 
 
 def texts(timed: Sequence[Outcome], alpha: float) -> dict[str, Measurement]:
@@ -63,9 +64,10 @@ def open_loop(timed: Sequence[Outcome], batch_size: int, alpha: float) -> dict[s
     }
     found: dict[str, Measurement] = {}
     responses = [_seconds(one.get("response_ns", ())) for one in served]
-    if any(responses):
-        response_time = measured("response_time", responses, alpha=alpha)
-        found["response_time"] = response_time.model_copy(update={"details": details})
+    # A search keeps the responses of what it confirmed only: they would say nothing that was not asked for.
+    if any(responses) and not any("search" in one for one in served):
+        response_time = measured("response_time", responses, alpha=alpha, overhead_s=_overhead(timed))
+        found["response_time"] = _with_details(response_time, details)
     if any("search" in one for one in served):
         found["sustained_rate"] = _sustained([one["rate_per_s"] for one in served], served, batch_size, alpha)
     return found
@@ -80,9 +82,8 @@ def _sustained(
             reason="bound_not_met", detail="; ".join(missed), remedy="allow a higher --p99-at-most-s, or a faster cell"
         )
     values = per_run(rate * batch_size for rate in rates_per_s if rate is not None)
-    return measured("sustained_rate", values, alpha=alpha).model_copy(
-        update={"details": {"searches": [one["search"] for one in served]}}
-    )
+    found = measured("sustained_rate", values, alpha=alpha)
+    return _with_details(found, {"searches": [one["search"] for one in served]})
 
 
 def saturated(timed: Sequence[Outcome], batch_size: int, alpha: float) -> dict[str, Measurement]:
@@ -95,11 +96,13 @@ def saturated(timed: Sequence[Outcome], batch_size: int, alpha: float) -> dict[s
         "token_throughput": (fact.tokens_in(window["calls"]) / window["wall_s"] for window, fact in pairs),
         "cpu_time": (window["cpu_s"] / (window["calls"] * batch_size) for window in windows),
     }
+    details = {"windows": windows, "examples_per_call": batch_size}
     found: dict[str, Measurement] = {
-        quantity: measured(quantity, per_run(values), alpha=alpha) for quantity, values in rates.items()
+        quantity: _with_details(
+            measured(quantity, per_run(values), alpha=alpha), details if quantity == "throughput" else {}
+        )
+        for quantity, values in rates.items()
     }
-    window_details = {"windows": windows, "examples_per_call": batch_size}
-    found["throughput"] = found["throughput"].model_copy(update={"details": window_details})
     waste = facts[0].padding_waste
     found["padding_waste"] = Measured(
         unit="ratio",
@@ -137,7 +140,7 @@ def _peak(outcomes: Sequence[Outcome], alpha: float) -> Measurement:
         key: [outcome[key] for outcome in outcomes]
         for key in ("imports_only_bytes", "phases", "children_peak_bytes", "cgroup_peak", "ratchet")
     }
-    return found.model_copy(update={"statistics": found.statistics | {"imports_only": control}, "details": details})
+    return _with_details(found, details, {"imports_only": control})
 
 
 def _plateau(outcomes: Sequence[Outcome], alpha: float) -> Measurement:
@@ -174,7 +177,6 @@ def cold_start(outcomes: Sequence[Outcome], alpha: float) -> dict[str, Measureme
         "unaccounted_share": [unaccounted_share(outcome["phases_s"], outcome["answered_s"]) for outcome in outcomes],
         "dropped": dropped,
     }
-    statistics = found.statistics | {"warm_median": warm.statistics["median"]}
     # A file system in memory cannot drop its pages: the cold start would be a warm one under another name.
     kept = next((one for one in dropped if one["reason"]), None)
     if kept is not None:
@@ -186,7 +188,7 @@ def cold_start(outcomes: Sequence[Outcome], alpha: float) -> dict[str, Measureme
                 remedy="keep the model's files on a disk of a Linux machine, and not in memory (tmpfs)",
             )
         }
-    return {"cold_start": found.model_copy(update={"statistics": statistics, "details": details})}
+    return {"cold_start": _with_details(found, details, {"warm_median": warm.statistics["median"]})}
 
 
 def energy(
@@ -225,7 +227,7 @@ def energy(
         "void_windows": [void["detail"] for void in voids if void is not None],
         "warnings": list(summary.warnings),
     }
-    return found.model_copy(update={"statistics": found.statistics | {"net_median": net}, "details": details})
+    return _with_details(found, details, {"net_median": net})
 
 
 def per_run(values: Iterable[float]) -> list[list[float]]:
@@ -246,6 +248,15 @@ def or_failed(
     if kind in failed:
         return dict.fromkeys(quantities, gave_nothing(failed[kind]))
     return make()
+
+
+def _with_details(
+    found: Measured, details: Mapping[str, Any], statistics: Mapping[str, Statistic] = MappingProxyType({})
+) -> Measured:
+    """Return a measurement with more beside it; what its bounds were made with stays."""
+    return found.model_copy(
+        update={"details": found.details | dict(details), "statistics": found.statistics | dict(statistics)}
+    )
 
 
 def _seconds(values_ns: Iterable[int]) -> list[float]:
@@ -281,4 +292,4 @@ def _gpu_memory(found: Sequence[dict[str, int | None] | None], alpha: float) -> 
             remedy="run in the host's PID namespace (docker run --pid=host)",
         )
     values = [[float(value)] for value in own if value is not None]
-    return measured("peak_gpu_memory", values, alpha=alpha).model_copy(update={"details": {"devices": list(found)}})
+    return _with_details(measured("peak_gpu_memory", values, alpha=alpha), {"devices": list(found)})

@@ -16,6 +16,8 @@ Outcome = Mapping[str, Any]
 _THREAD_TOLERANCE = 0.1
 _TICKS_S = 0.03  # CPU time is counted in ticks of 10 ms.
 _BEARABLE_SHARE = 0.2
+_USED_SHARE = 0.6
+_OTHERS = ("other processes used", "the hypervisor took")  # As `host.noise` words them.
 # Answers of timed calls against those before the timing, relative: reductions may be ordered differently.
 _SAME_ANSWER = 1e-3
 
@@ -51,6 +53,12 @@ def noise_of(
     disturbed = sum(word != "clean" for word, _ in judged)
     noisy = invalid > 0 or disturbed > _BEARABLE_SHARE * len(judged)
     return Noise(verdict="noisy" if noisy else "clean", reasons=tuple(reasons))
+
+
+def disturbed_by_others(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what other processes and the hypervisor did to some processes, and nothing that is their own doing."""
+    found = [reason for outcome in outcomes for reason in _disturbance(outcome)[1]]
+    return [reason for reason in found if reason.startswith(_OTHERS)]
 
 
 def is_spoiled(outcome: Outcome) -> bool:
@@ -95,9 +103,15 @@ def _wanted_cores(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
 
 def _missing_threads(timed: Sequence[Outcome], threads: int) -> list[str]:
     """Tell a pool that was never made: a runtime may ignore the number that it was given."""
-    seen = [outcome["proof"]["os_threads"] for outcome in timed]
-    fewest = min((number for number in seen if number is not None), default=threads)
-    return [] if fewest >= threads else [f"asked for {threads} threads, and the worker had {fewest}"]
+    busiest = max(outcome["window"]["cpu_s"] / outcome["window"]["wall_s"] for outcome in timed)
+    proofs = [outcome["proof"] for outcome in timed]
+    counted = [proof for proof in proofs if None not in (proof.get("os_threads"), proof.get("os_threads_before"))]
+    # The session's own: libraries that were imported before it have pools of the same size.
+    made = min((proof["os_threads"] - proof["os_threads_before"] for proof in counted), default=threads)
+    # A pool that sleeps between calls may be hardly busy, so that both have to be missing.
+    if made >= threads - 1 or busiest > _USED_SHARE * threads:
+        return []
+    return [f"asked for {threads} threads, the session made {made} of its own, and {busiest:.2f} cores were busy"]
 
 
 def _other_cores(timed: Sequence[Outcome], affinity: Sequence[int] | None) -> list[str]:

@@ -60,15 +60,16 @@ def cell_measurements(
         failed,
         "memory",
         ("peak_memory", "plateau_memory"),
-        lambda: measurements.memory(outcomes["memory"], alpha) if outcomes["memory"] else {},
+        lambda: measurements.memory(outcomes["memory"], ALPHA) if outcomes["memory"] else {},
     )
     if outcomes["cold-start"] or "cold-start" in failed:
         found |= or_failed(
-            failed, "cold-start", ("cold_start",), lambda: measurements.cold_start(outcomes["cold-start"], alpha)
+            failed, "cold-start", ("cold_start",), lambda: measurements.cold_start(outcomes["cold-start"], ALPHA)
         )
     size = float(spot.artifact.size_bytes)
     found["artifact_size"] = Measured(unit="B", runs=((size,),), statistics=exact_statistics(size))
-    return found | _energies(spot, outcomes, no_energy=no_energy, failed=failed, alpha=alpha)
+    # Memory, starts and energy are looked at once: none of the looks at the timed runs adds to them.
+    return found | _energies(spot, outcomes, no_energy=no_energy, failed=failed, alpha=ALPHA)
 
 
 def profile_record(
@@ -221,6 +222,8 @@ def _told(timed: Sequence[Outcome], found: Mapping[str, Measurement]) -> list[st
             told += measurement.details.get("warnings", [])
     for one in timed:
         told += one.get("served", {}).get("warnings", [])
+    if "sustained_rate" in found:
+        told.append("the largest rate is one whose p99, as seen in a run of its own, kept the limit; it has no bound")
     share = found.get("roofline_share")
     if isinstance(share, Measured) and share.details.get("warning"):
         told.append(share.details["warning"])

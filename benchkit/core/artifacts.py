@@ -8,6 +8,7 @@ import contextlib
 import json
 import mmap
 import os
+import re
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ from benchkit.core.records import ArtifactFacts
 from benchkit.core.store import file_sha256, staged_folder
 
 _INT8_OPERATORS = (b"MatMulInteger", b"DynamicQuantizeLinear", b"QLinearMatMul", b"DequantizeLinear", b"QAttention")
+# Tag and length of "location", then tag and length of the name, which is shorter than 128 bytes.
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
 
 
 class Artifact(Fact):
@@ -181,7 +184,8 @@ def check_safetensors(path: Path) -> None:
 
 
 def _is_weights(name: str) -> bool:
-    return name.endswith((".onnx", ".safetensors", ".data", "_data", ".bin"))
+    """Tell weights from what stands beside them: external data may have any name, settings and words have these."""
+    return not name.endswith((".json", ".txt", ".md", ".jinja", ".py"))
 
 
 def _check_files(artifact: Artifact) -> None:
@@ -254,6 +258,22 @@ def _foreign_kind(folder: Path) -> Literal["checkpoint", "onnx"]:
 
 
 def _external_data(graph: Path) -> list[Path]:
-    """Return the data files that exporters write beside a graph: torch, onnx and optimum name them so."""
-    names = (f"{graph.name}.data", f"{graph.name}_data", f"{graph.stem}.data", f"{graph.stem}.bin", "weights.data")
-    return [graph.with_name(name) for name in names if graph.with_name(name).is_file()]
+    """Return the data files that a graph names, so that they count into its size and its id.
+
+    Read from the bytes, since a target machine has no `onnx`: an entry of `external_data` is a message of two strings
+    (field 1 "location", field 2 the file's name), whatever the name is.
+
+    Source: onnx.proto, TensorProto.external_data and StringStringEntryProto.
+    """
+    found = set()
+    with graph.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for match in _LOCATION.finditer(content):
+                name = content[match.end() : match.end() + match.group(1)[0]].decode(errors="replace")
+                beside = graph.parent / name
+                # What lies outside the folder is refused by the runtime; here it is only not counted.
+                if beside.is_file() and beside.resolve().is_relative_to(graph.parent.resolve()):
+                    found.add(beside)
+    return sorted(found)

@@ -5,7 +5,7 @@ chance, so that failures share the error allowed (Holm); all must pass, so that 
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import pydantic
@@ -18,6 +18,9 @@ from benchkit.judge.derivations import alpha_of
 from benchkit.judge.levels import Ends, bounds_at_error
 from benchkit.stats.order_statistics import ALPHA
 from benchkit.stats.summaries import minimum_runs
+
+# As for disturbed runs: one in five may be otherwise.
+_BEARABLE_SHARE = 0.2
 
 
 class Status(enum.StrEnum):
@@ -52,6 +55,11 @@ class Where(Setting):
     batch_size: int | None = None
     sequence_length: int | None = None
     scenario: str | None = None
+    padding: str | None = None
+    lengths_from: str | None = None
+    rate_per_s: float | None = None
+    load: float | None = None
+    provider: str | None = None
     task: str | None = None
     host: str | None = None
 
@@ -228,19 +236,46 @@ def _without_bounds(budget: Budget, record: Record) -> Judgement | None:
         return Judgement(budget.name, record.artifact.name, status, reason, _EXITS[status])
 
     measurement = record.measurements.get(budget.quantity)
-    if measurement is None:
-        return say(Status.MISSING, f"{budget.quantity} is not in the record")
-    if isinstance(measurement, NotMeasured):
-        return say(Status.MISSING, f"not measured: {measurement.detail or measurement.reason}")
-    if budget.statistic not in measurement.statistics:
-        there = ", ".join(measurement.statistics)
-        return say(Status.MISSING, f"no statistic '{budget.statistic}'; there are {there}")
-    if record.noise.verdict != "clean":
-        why = "; ".join(record.noise.reasons[:2])
-        return say(Status.INCONCLUSIVE, f"the machine was {record.noise.verdict}: {why}")
+    missing = _missing(budget, measurement)
+    if missing is not None or not isinstance(measurement, Measured):
+        return say(Status.MISSING, missing or "not measured")
+    unsound = _unsound(record, measurement)
+    if unsound is not None:
+        return say(Status.INCONCLUSIVE, unsound)
     runs, needed = len(measurement.runs), minimum_runs(alpha_of(record, measurement))
     if not quantity_named(budget.quantity).exact and budget.statistic != "max" and runs < needed:
         return say(Status.INCONCLUSIVE, f"{needed} fresh processes are needed for a verdict, and these are {runs}")
+    return None
+
+
+def _missing(budget: Budget, measurement: Measured | NotMeasured | None) -> str | None:
+    """Say what a budget asks for and the record lacks; None when it is there."""
+    if measurement is None:
+        return f"{budget.quantity} is not in the record"
+    if isinstance(measurement, NotMeasured):
+        return f"not measured: {measurement.detail or measurement.reason}"
+    if budget.statistic not in measurement.statistics:
+        return f"no statistic '{budget.statistic}'; there are {', '.join(measurement.statistics)}"
+    if not measurement.runs and not quantity_named(budget.quantity).exact:
+        return "the record holds no raw values of it"
+    return None
+
+
+def _unsound(record: Record, measurement: Measured) -> str | None:
+    """Say why figures that were measured decide nothing; None when they may."""
+    if record.noise.verdict != "clean":
+        return f"the machine was {record.noise.verdict}: {'; '.join(record.noise.reasons[:2])}"
+    details = measurement.details
+    dirty = [number for number, one in enumerate(details.get("contaminated") or (), 1) if one]
+    if dirty:
+        return f"energy window {', '.join(map(str, dirty))}: other processes used the CPU, whose joules count too"
+    served = [one for one in details.get("runs") or () if isinstance(one, Mapping)]
+    if any(one.get("cut") or one.get("waiting") or one.get("overloaded") for one in served):
+        return "the system could not keep up with the arrivals: responses of those that still waited are missing"
+    words = [one.get("verdict") for one in details.get("steadiness") or () if isinstance(one, Mapping)]
+    unsteady = [word for word in words if word not in ("steady", "unknown")]
+    if len(unsteady) > _BEARABLE_SHARE * len(words):
+        return f"{len(unsteady)} of {len(words)} runs did not settle ({', '.join(sorted(set(map(str, unsteady))))})"
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from benchkit.bench.job import Job
 from benchkit.bench.launch import run_in_child
-from benchkit.bench.noise_verdict import noise_of
+from benchkit.bench.noise_verdict import disturbed_by_others, noise_of
 from benchkit.core.progress import Progress
 from benchkit.core.records import Measured, Noise
 from benchkit.judge.arms import ARMS, Outcome, raw_values, triples_of
@@ -48,8 +48,8 @@ class Processes:
     def measure(self) -> Triple:
         """Run the next three processes; a disturbed triple is measured again, while there are spare ones.
 
-        What was disturbed is told by the kernel's counters and never by the values, so that leaving a triple out
-        favours neither arm.
+        Only what other processes and the hypervisor did counts, never what a worker did itself: an arm whose own page
+        faults or answers put its slow processes aside would be favoured.
         """
         pair = len(self.taken) // 3
         self.progress(f"compare: pair {pair + 1} of at most {self.most_pairs}", min(1.0, pair / self.most_pairs))
@@ -58,9 +58,10 @@ class Processes:
             three = [(arm, run_in_child(self.jobs[arm], timeout_s=self.timeout_s)) for arm in order]
             noise = self._noise_of([outcome for _, outcome in three])
             spare = min(_SPARE_TRIPLES, 1 + pair // _PAIRS_A_SPARE)
-            if noise.verdict == "clean" or len(self.disturbed) >= spare:
+            foreign = disturbed_by_others([outcome for _, outcome in three]) if self.jobs["a"].kind == "time" else []
+            if noise.verdict == "clean" or not foreign or len(self.disturbed) >= spare:
                 break
-            self.disturbed.append("; ".join(noise.reasons[:2]))
+            self.disturbed.append("; ".join(foreign[:2]))
         self.taken += three
         runs = raw_values(self.quantity, [outcome for _, outcome in three], self.batch_size).runs
         return triples_of(runs, order, self.statistic)[0]
@@ -84,15 +85,21 @@ class Processes:
     @property
     def provider(self) -> str:
         """Execution provider that ran; said to be unproved where the pass proves none."""
-        proof = self.taken[0][1].get("proof") or {}
+        proof = next(outcome for arm, outcome in self.taken if arm == "b").get("proof") or {}
         return str(proof.get("provider") or "not proved in this pass")
 
     def _noise_of(self, outcomes: list[Outcome]) -> Noise:
         kind, threads = self.jobs["a"].kind, self.jobs["a"].options.threads
         if kind == "time":
-            return noise_of(outcomes, threads=threads, affinity=self.affinity)
+            return noise_of(outcomes, threads=threads, affinity=self.affinity, violations=_elsewhere(outcomes))
         if kind == "energy":
             details = raw_values(self.quantity, outcomes, self.batch_size).details
             reasons = tuple(details.get("warnings", ())) or ("others used the CPU",)
             return Noise(verdict="noisy", reasons=reasons) if any(details["contaminated"]) else Noise(verdict="clean")
         return Noise(verdict="clean")  # What a process keeps in memory does not depend on its neighbours.
+
+
+def _elsewhere(outcomes: list[Outcome]) -> list[str]:
+    """Tell arms that ran on different providers: the ratio would be that of the devices."""
+    providers = sorted({str(outcome["proof"]["provider"]) for outcome in outcomes if "proof" in outcome})
+    return [] if len(providers) < 2 else [f"the processes ran on different providers: {', '.join(providers)}"]

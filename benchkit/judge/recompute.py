@@ -17,6 +17,7 @@ from benchkit.core.errors import BenchkitError, Exit
 from benchkit.core.records import Measured, Record, Statistic
 from benchkit.core.store import file_sha256, is_sealed
 from benchkit.judge.derivations import NO_RAW_VALUES, derived, verdict_problem
+from benchkit.stats.order_statistics import ALPHA
 
 # Another processor or library may round the last digits of a logarithm otherwise.
 _SAME = 1e-9
@@ -123,13 +124,20 @@ def in_words(results: Sequence[Recomputed]) -> str:
             left_out[reason] = left_out.get(reason, 0) + 1
     lines += [f"not recomputed, in {times} record(s): {reason}" for reason, times in sorted(left_out.items())]
     figures, wrong = sum(result.figures for result in results), sum(not result.fits for result in results)
-    end = "all of them follow from their raw values" if wrong == 0 else f"{wrong} record(s) cannot be believed"
+    if wrong:
+        end = f"{wrong} record(s) cannot be believed"
+    elif not figures:
+        end = "nothing could be made again, so that nothing is known of them"
+    else:
+        end = "all of them follow from their raw values"
     return "\n".join([*lines, f"{len(results)} record(s), {figures} figures made again: {end}"])
 
 
 def exit_of(results: Sequence[Recomputed]) -> Exit:
-    """Return 0 when everything fits, 1 otherwise."""
-    return Exit.OK if all(result.fits for result in results) else Exit.FAIL
+    """Return 0 when everything fits, 1 when something does not, 3 when nothing could be made again."""
+    if not all(result.fits for result in results):
+        return Exit.FAIL
+    return Exit.OK if not results or any(result.figures for result in results) else Exit.INCONCLUSIVE
 
 
 def _line(line: str, where: str, folder: Path) -> Recomputed:
@@ -141,6 +149,7 @@ def _line(line: str, where: str, folder: Path) -> Recomputed:
         return Recomputed(where=where, record_id="", problems=(f"not a benchkit record: {detail}",))
     problems = [] if is_sealed(value) else [_edited(record, value)]
     problems += _files_beside(record, folder)
+    problems += _other_error(record)
     deviations, left_out, figures = recompute(record)
     return Recomputed(
         where=where,
@@ -155,6 +164,17 @@ def _line(line: str, where: str, folder: Path) -> Recomputed:
 def _edited(record: Record, value: dict[str, Any]) -> str:
     said = f"record '{record.record_id}' ({value['artifact'].get('name', 'unnamed')})"
     return f"{said} was edited after it was written: its digest does not fit"
+
+
+def _other_error(record: Record) -> list[str]:
+    """Name an error that the looks do not give: a larger one would narrow every bound."""
+    looks, alpha = record.sampling.get("looks"), record.sampling.get("alpha")
+    if not isinstance(looks, list) or not looks or not isinstance(alpha, int | float):
+        return []
+    split = ALPHA / len(looks)
+    if abs(alpha - split) <= 1e-9:
+        return []
+    return [f"record '{record.record_id}': its bounds claim an error of {alpha:g}, and its looks give {split:g} each"]
 
 
 def _files_beside(record: Record, folder: Path) -> list[str]:

@@ -72,10 +72,12 @@ def test_int8_is_seen_in_a_foreign_graph(tmp_path: Path) -> None:
 def test_external_data_counts_into_size_and_id(tmp_path: Path) -> None:
     for folder, weights in (("a", b"1" * 1000), ("b", b"2" * 1000)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "model.onnx").write_bytes(b"the same graph")
-        (tmp_path / folder / "model.onnx.data").write_bytes(weights)
+        name = b"any name.dat"
+        entry = b"\x0a\x08location\x12" + bytes([len(name)]) + name  # As onnx.proto encodes it.
+        (tmp_path / folder / "model.onnx").write_bytes(b"the same graph" + entry + b"and more")
+        (tmp_path / folder / name.decode()).write_bytes(weights)
     first, second = (load_artifact(tmp_path / folder / "model.onnx") for folder in "ab")
-    assert first.size_bytes == 1014
+    assert first.size_bytes == 1000 + (tmp_path / "a" / "model.onnx").stat().st_size
     assert first.manifest.id != second.manifest.id
 
 

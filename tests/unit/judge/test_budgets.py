@@ -39,6 +39,7 @@ def record(
                 "peak_memory": {
                     "status": "measured",
                     "unit": "B",
+                    "runs": [[100.0], [100.0]],
                     "statistics": {"max": {"value": 100, "n": 2}},
                 },
                 "energy_package": {"status": "not_measured", "reason": "no_powercap", "detail": "no zone"},
@@ -208,3 +209,29 @@ def test_a_record_of_several_looks_needs_the_runs_that_its_error_asks_for() -> N
     [judgement] = judge(budget(), [early])
     assert judgement.status == "inconclusive"
     assert "6 fresh processes are needed" in judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("details", "why"),
+    [
+        ({"contaminated": [False, True]}, "whose joules count too"),
+        ({"runs": [{"cut": "time", "waiting": 80}]}, "could not keep up"),
+        ({"runs": [{"cut": "", "waiting": 0, "overloaded": True}]}, "could not keep up"),
+        ({"steadiness": [{"verdict": "slowing"}] * 2 + [{"verdict": "steady"}] * 4}, "did not settle (slowing)"),
+    ],
+)
+def test_figures_that_mean_less_than_they_say_decide_nothing(details, why) -> None:
+    sound = record(low=0.01, value=0.01, high=0.01)
+    latency = sound.measurements["latency"].model_copy(update={"details": details})
+    unsound = sound.model_copy(update={"measurements": sound.measurements | {"latency": latency}})
+    [judged] = judge(budget(), [unsound])
+    assert judged.status == "inconclusive"
+    assert why in judged.reason
+
+
+def test_a_peak_without_raw_values_is_missing() -> None:
+    good = record(low=1, value=1, high=1)
+    peak = good.measurements["peak_memory"].model_copy(update={"runs": ()})
+    bare = good.model_copy(update={"measurements": good.measurements | {"peak_memory": peak}})
+    file = budget(quantity="peak_memory", statistic="max", at_most_s=None, at_most_bytes=100)
+    assert verdict(file, bare)[0] == "missing"

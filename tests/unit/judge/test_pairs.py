@@ -63,6 +63,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch):
     def use(source: Scripted) -> Scripted:
         monkeypatch.setattr(processes, "run_in_child", source)
         monkeypatch.setattr(processes, "noise_of", noise_of)
+        monkeypatch.setattr(processes, "disturbed_by_others", lambda outcomes: list(noise_of(outcomes).reasons))
         return source
 
     return use
@@ -208,3 +209,19 @@ def test_an_arm_that_runs_otherwise_than_its_label_spends_no_pairs(pico_onnx: Pa
     (mislabelled / "artifact.json").write_text(json.dumps(manifest | {"precision": "dynamic-int8"}))
     with pytest.raises(MeasurementFailed, match=r"B, '.*', is void: .*no matrix product ran in int8"):
         compare_artifacts(load_artifact(pico_onnx), load_artifact(mislabelled), MATRIX)
+
+
+def test_what_a_worker_did_itself_is_never_a_reason_to_leave_it_out(two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An arm whose page faults or answers put its slow processes aside would be favoured."""
+    source = Scripted({"pico-sst2-fp32": 0.01, "other": 0.01}, disturbed={1})
+    monkeypatch.setattr(processes, "run_in_child", source)
+    monkeypatch.setattr(processes, "noise_of", noise_of)
+    monkeypatch.setattr(processes, "disturbed_by_others", lambda _: [])
+    compare_artifacts(two[0], two[1], MATRIX)
+    assert source.started % 18 == 0
+
+
+def test_arms_on_two_providers_decide_nothing() -> None:
+    proofs = [{"proof": {"provider": name}} for name in ("CUDAExecutionProvider", "CPUExecutionProvider")]
+    assert "different providers" in processes._elsewhere(proofs)[0]
+    assert processes._elsewhere(proofs[:1] * 2) == []
