@@ -91,11 +91,13 @@ class Matrix(Setting):
         rates = [name for name in ("rate_per_s", "load") if getattr(self, name) is not None]
         rates += ["find_max"] if self.find_max else []
         if len(rates) > 1:
-            raise ValueError(f"{' and '.join(rates)} both say how calls arrive; give one")
+            raise ValueError(f"{' and '.join(rates)} both say how calls arrive: give one of --rate, --load, --find-max")
         if rates and not set(self.scenario) & {"server", "low-rate"}:
-            raise ValueError(f"{rates[0]} is for the scenarios server and low-rate, not {', '.join(self.scenario)}")
+            raise ValueError(
+                f"{rates[0]} is for the scenarios server and low-rate (--scenario server), not {', '.join(self.scenario)}"
+            )
         if self.find_max != (self.p99_at_most_s is not None):
-            raise ValueError("find_max and p99_at_most_s belong together: the largest rate that keeps the bound")
+            raise ValueError("--find-max and --p99-at-most-s belong together: the largest rate that keeps the bound")
         return self
 
     @property

@@ -37,7 +37,10 @@ RateOption = Annotated[
     float | None, typer.Option("--rate", min=1e-6, help="Calls that arrive a second (server, low-rate).")
 ]
 LoadOption = Annotated[
-    float | None, typer.Option("--load", help="Rate as a share of the measured capacity, above 0 and below 1 (server).")
+    float | None,
+    typer.Option(
+        "--load", help="Rate as a share of the measured capacity, above 0 and below 1 (server; 0.5 by default)."
+    ),
 ]
 FindMaxOption = Annotated[
     bool, typer.Option("--find-max", help="Look for the largest rate that keeps --p99-at-most-s (server).")

@@ -115,7 +115,9 @@ def _print_plan(planned: "Plan") -> None:
 
     rule = planned.matrix.rule
     for cell in planned.cells:
-        typer.echo(f"{cell.label()}, {cell.runtime} on {cell.options.device}, {cell.scenario}")
+        workload = cell.workload
+        fed = f", {workload.padding} padding, lengths of {workload.lengths_from}" if workload.lengths_from else ""
+        typer.echo(f"{cell.label()}, {cell.runtime} on {cell.options.device}, {cell.scenario}{fed}")
     first_s = Prediction(planned.cells).of(planned.jobs)
     typer.echo(f"{len(planned.cells)} cells, {len(planned.jobs)} fresh processes, about {first_s:.0f} s")
     budget_s = rule.budget_s(len(planned.cells))

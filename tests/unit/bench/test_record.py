@@ -253,3 +253,14 @@ def test_a_violation_of_the_profiled_run_voids_the_row(spot, outcomes) -> None:
     noise = record_of(spot, outcomes).noise
     assert noise.verdict == "invalid"
     assert "asked for CPUExecutionProvider" in noise.reasons[0]
+
+
+def test_the_canary_explains_calls_that_did_not_settle_and_accuses_nobody_by_itself(spot, outcomes, make_timed) -> None:
+    falling = [500_000] * 15 + [900_000] * 15
+    outcomes["time"] = [make_timed(canary_ns=falling) for _ in range(5)]
+    assert record_of(spot, outcomes).noise.verdict == "clean"
+    slowing = {"start": 0, "verdict": "slowing", "change": 0.3, "detail": "slower"}
+    outcomes["time"] = [make_timed(canary_ns=falling, steadiness=slowing) for _ in range(5)]
+    noise = record_of(spot, outcomes).noise
+    assert noise.verdict == "noisy"
+    assert "longer at the end" in noise.reasons[0]
