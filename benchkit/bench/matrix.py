@@ -93,9 +93,7 @@ class Matrix(Setting):
         if len(rates) > 1:
             raise ValueError(f"{' and '.join(rates)} both say how calls arrive: give one of --rate, --load, --find-max")
         if rates and not set(self.scenario) & {"server", "low-rate"}:
-            raise ValueError(
-                f"{rates[0]} is for the scenarios server and low-rate (--scenario server), not {', '.join(self.scenario)}"
-            )
+            raise ValueError(f"{rates[0]} is for --scenario server or low-rate, not {', '.join(self.scenario)}")
         if self.find_max != (self.p99_at_most_s is not None):
             raise ValueError("--find-max and --p99-at-most-s belong together: the largest rate that keeps the bound")
         return self

@@ -133,7 +133,7 @@ def test_names_that_are_in_no_table(matrix, problem) -> None:
         ({"batch_size": ()}, "at least one value"),
         ({"batchsize": (1,)}, "unknown key 'batchsize'"),
         ({"scenario": ("sever",)}, "sever"),
-        ({"rate_per_s": 5.0}, "is for the scenarios server and low-rate, not single-stream"),
+        ({"rate_per_s": 5.0}, "is for --scenario server or low-rate, not single-stream"),
         ({"rate_per_s": 5.0, "load": 0.5, "scenario": ("server",)}, "give one"),
         ({"find_max": True, "scenario": ("server",)}, "belong together"),
         ({"load": 1.5, "scenario": ("server",)}, "less than 1"),
