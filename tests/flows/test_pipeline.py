@@ -51,9 +51,14 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchkit", "run", "trial.toml", *arguments]
-    return subprocess.Popen(
-        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # A test run in the background of a shell ignores SIGINT, and its children would inherit that.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
