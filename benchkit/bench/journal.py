@@ -22,14 +22,17 @@ class Journal:
             path: The file; None keeps nothing.
         """
         self._path = path
+        self._done: dict[str, Outcome] = {}
+        if path is None:
+            return
         host = host_facts()
         # Another wheel measures another thing, and another machine's runs are never mixed in.
         self._made_by = [host.id, host.versions, benchkit.__version__, _code(), _plug_ins()]
-        self._done = {} if path is None else _read(path)
+        self._done = _read(path)
 
     def find(self, job: Job, artifact_id: str, run: int) -> Outcome | None:
         """Return the outcome of a job that was finished before."""
-        return self._done.get(self._key(job, artifact_id, run))
+        return self._done.get(self._key(job, artifact_id, run)) if self._done else None
 
     def keep(self, job: Job, artifact_id: str, run: int, outcome: Outcome) -> None:
         """Write an outcome to disk before the next job begins."""

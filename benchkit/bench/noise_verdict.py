@@ -15,7 +15,7 @@ Outcome = Mapping[str, Any]
 # CPU time above the threads asked for: what the interpreter and the kernel do beside the operators.
 _THREAD_TOLERANCE = 0.1
 _TICKS_S = 0.03  # CPU time is counted in ticks of 10 ms.
-_BEARABLE_SHARE = 0.2
+BEARABLE_SHARE = 0.2
 _USED_SHARE = 0.6
 _OTHERS = ("other processes used", "the hypervisor took")  # As `host.noise` words them.
 # Answers of timed calls against those before the timing, relative: reductions may be ordered differently.
@@ -51,7 +51,7 @@ def noise_of(
     if 2 * invalid >= len(judged):
         return Noise(verdict="invalid", reasons=tuple(reasons))
     disturbed = sum(word != "clean" for word, _ in judged)
-    noisy = invalid > 0 or disturbed > _BEARABLE_SHARE * len(judged)
+    noisy = invalid > 0 or disturbed > BEARABLE_SHARE * len(judged)
     return Noise(verdict="noisy" if noisy else "clean", reasons=tuple(reasons))
 
 

@@ -142,8 +142,12 @@ def overhead_ns(clock_ns: Clock, *, calls: int = 1000) -> float:
     Below fifty times this, figures of single calls say more about the loop than about the model.
     """
     schedule = Schedule(min_values=calls, max_values=calls, min_duration_s=0.0)
-    values_ns = sorted(time_calls(_nothing, [None], schedule, clock_ns).latency_ns)
-    return float(values_ns[len(values_ns) // 2])
+    return middle_ns(time_calls(_nothing, [None], schedule, clock_ns).latency_ns)
+
+
+def middle_ns(latency_ns: Sequence[int]) -> float:
+    """Return what a call usually takes, in nanoseconds: for choosing lengths, where a figure's bounds do not matter."""
+    return float(sorted(latency_ns)[len(latency_ns) // 2])
 
 
 def _nothing(_: Any) -> None:

@@ -1,7 +1,6 @@
 """Facts about the machine, and the fingerprint under which records may be compared."""
 
 import functools
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +9,7 @@ import psutil
 
 from benchkit.core.records import Host
 from benchkit.core.store import digest
+from benchkit.host.clocks import own_cores
 from benchkit.host.gpus import gpu_names
 
 # The flags that decide how fast integer and bfloat16 kernels can be; the rest of cpuinfo is noise.
@@ -51,9 +51,7 @@ def host_facts() -> Host:
 
 def usable_cores() -> int:
     """Return how many logical cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(own_cores())
 
 
 def installed_versions() -> dict[str, str]:

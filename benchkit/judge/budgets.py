@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import pydantic
 
+from benchkit.bench.noise_verdict import BEARABLE_SHARE
 from benchkit.core.errors import Exit, worst_exit
 from benchkit.core.frozen import Setting
 from benchkit.core.quantities import UNIT_SUFFIXES, format_value, quantity_named
@@ -18,9 +19,6 @@ from benchkit.judge.derivations import alpha_of
 from benchkit.judge.levels import Ends, bounds_at_error
 from benchkit.stats.order_statistics import ALPHA
 from benchkit.stats.summaries import minimum_runs
-
-# As for disturbed runs: one in five may be otherwise.
-_BEARABLE_SHARE = 0.2
 
 
 class Status(enum.StrEnum):
@@ -274,7 +272,7 @@ def _unsound(record: Record, measurement: Measured) -> str | None:
         return "the system could not keep up with the arrivals: responses of those that still waited are missing"
     words = [one.get("verdict") for one in details.get("steadiness") or () if isinstance(one, Mapping)]
     unsteady = [word for word in words if word not in ("steady", "unknown")]
-    if len(unsteady) > _BEARABLE_SHARE * len(words):
+    if len(unsteady) > BEARABLE_SHARE * len(words):
         return f"{len(unsteady)} of {len(words)} runs did not settle ({', '.join(sorted(set(map(str, unsteady))))})"
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchkit.bench.job import Job
 from benchkit.bench.passes.opening import bind_to, opened, what_ran, what_was_fed
-from benchkit.bench.timing import saturate, warm_up
+from benchkit.bench.timing import middle_ns, saturate, warm_up
 from benchkit.host.noise import take_snapshot
 from benchkit.meters.energy import EnergyMeter, WindowVoid
 from benchkit.stats.stationarity import is_warm
@@ -41,7 +41,7 @@ def run(job: Job) -> dict[str, Any]:
         found.session.call,
         found.inputs,
         max((meter.window_s for meter in meters), default=0.0),
-        call_s=sorted(warmup_ns)[len(warmup_ns) // 2] * 1e-9,
+        call_s=middle_ns(warmup_ns) * 1e-9,
         clock_ns=time.perf_counter_ns,
         cpu_clock_ns=time.process_time_ns,
     )

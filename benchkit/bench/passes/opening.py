@@ -17,6 +17,7 @@ from benchkit.bench.timing import Schedule
 from benchkit.bench.workload import Batch
 from benchkit.core.errors import EnvironmentLacks
 from benchkit.core.registry import RUNTIMES
+from benchkit.host.clocks import own_cores
 from benchkit.runtimes.protocol import Array, Session
 
 # Answers kept for comparison with other artifacts: enough to tell nonsense, few enough for a pipe.
@@ -85,16 +86,12 @@ def bind_to(affinity: Sequence[int] | None) -> None:
     os.sched_setaffinity(0, affinity)
 
 
-def usable_cores() -> list[int] | None:
-    """Return the cores that this process may use now, None where nobody says: a runtime may have bound it anew."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-
-
 def what_ran(found: Opened) -> dict[str, Any]:
     """Ask the session and the kernel what runs here; called after the timed part, when every thread exists."""
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TOKENIZERS_PARALLELISM")
     return dataclasses.asdict(found.session.proof()) | {
-        "affinity": usable_cores(),
+        # Asked now, since a runtime may have bound the process anew; None where no system says.
+        "affinity": sorted(own_cores()) if hasattr(os, "sched_getaffinity") else None,
         "os_threads": _os_threads(),
         "os_threads_before": found.threads_before,
         "variables": {name: os.environ[name] for name in variables if name in os.environ},

@@ -9,7 +9,7 @@ from benchkit.bench.job import Job
 from benchkit.bench.load.driving import drive
 from benchkit.bench.passes.opening import bind_to, opened, output_facts, same_answers, what_ran, what_was_fed
 from benchkit.bench.passes.texts import time_texts
-from benchkit.bench.timing import Calls, overhead_ns, saturate, time_calls, warm_up
+from benchkit.bench.timing import Calls, middle_ns, overhead_ns, saturate, time_calls, warm_up
 from benchkit.host.clocks import Canary, clock_state
 from benchkit.host.noise import take_snapshot
 from benchkit.stats.stationarity import is_warm, steadiness
@@ -22,7 +22,7 @@ def run(job: Job) -> dict[str, Any]:
     clock_ns = time.perf_counter_ns
     warmup_ns = warm_up(found.session.call, found.inputs, found.schedule(job), clock_ns, is_warm=is_warm)
     cost_ns = overhead_ns(clock_ns)
-    call_s = sorted(warmup_ns)[len(warmup_ns) // 2] * 1e-9
+    call_s = middle_ns(warmup_ns) * 1e-9
     before, gpu_before = take_snapshot(), _gpu(job)
     outcome: dict[str, Any] = {}
     if job.scenario == "single-stream":
@@ -34,7 +34,7 @@ def run(job: Job) -> dict[str, Any]:
         )
         answers = calls.answers
         outcome |= _closed_loop(calls) | {"canary_ns": canary_ns}
-        call_s = sorted(calls.latency_ns)[len(calls.latency_ns) // 2] * 1e-9
+        call_s = middle_ns(calls.latency_ns) * 1e-9
     window = saturate(
         found.session.call,
         found.inputs,
