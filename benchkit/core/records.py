@@ -101,7 +101,8 @@ class Cell(Fact):
         provider: Execution provider that ran, proved after the run.
         threads: Threads inside one operator (intra-op).
         inter_op_threads: Threads across operators.
-        batch_size: Examples per call.
+        batch_size: Examples per call; with `batch_tokens` the most that one call had.
+        batch_tokens: Most tokens per call, padding included, where a score's batches are made by tokens.
         sequence_length: Tokens per example, padding included; None when inputs have their own lengths.
         scenario: "single-stream", "offline", "server" or "low-rate"; "score" for a scoring run.
         padding: "max" (all to sequence_length), "longest" (to the longest of the batch), "bucketed" (batches of
@@ -123,6 +124,7 @@ class Cell(Fact):
     threads: int
     inter_op_threads: int = 1
     batch_size: int
+    batch_tokens: int | None = None
     sequence_length: int | None = None
     scenario: str = "single-stream"
     padding: str = "max"

@@ -17,9 +17,9 @@ from benchkit.core.recipes import (
     MergeRecipe,
     PretrainRecipe,
     QuantizeRecipe,
+    RecipeByTask,
     SplitRecipe,
     ToyEncoderRecipe,
-    TrainRecipe,
 )
 from benchkit.core.settings import load_toml, validated
 from benchkit.stats.summaries import MIN_RUNS
@@ -62,32 +62,16 @@ class EncoderSettings(Setting):
         return self
 
 
-class TaskOverrides(Setting):
-    """Hyperparameters that differ for one task; what is not given stays."""
-
-    epochs: pydantic.PositiveFloat | None = None
-    learning_rate: pydantic.PositiveFloat | None = None
-    batch_size: pydantic.PositiveInt | None = None
-    max_length: int | None = pydantic.Field(default=None, ge=4)
-    max_examples: pydantic.PositiveInt | None = None
-
-
-class TrainSettings(TrainRecipe):
+class TrainSettings(RecipeByTask):
     """A candidate made by fine-tuning an encoder on each task.
 
     Attributes:
         encoder: Name of the encoder.
-        by_task: Hyperparameters that differ for single tasks.
+        teacher: Name of the candidate that [train.NAME.distill] learns from.
     """
 
     encoder: str
-    by_task: dict[str, TaskOverrides] = {}
-
-    def recipe(self, task: str) -> TrainRecipe:
-        """Return the resolved hyperparameters for one task."""
-        own = {key: value for key, value in self.model_dump().items() if key in TrainRecipe.model_fields}
-        other = self.by_task.get(task, TaskOverrides()).model_dump(exclude_none=True)
-        return TrainRecipe(**(own | other))
+    teacher: str | None = None
 
 
 class MergeSettings(MergeRecipe):

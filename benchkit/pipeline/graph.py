@@ -155,7 +155,7 @@ def _candidate_steps(scope: _TaskScope) -> list[Step]:
 
 def _train_step(scope: _TaskScope, candidate: str) -> Step:
     train = scope.experiment.train[candidate]
-    recipe = train.recipe(scope.task.name)
+    recipe = train.for_task(scope.task.name)
     name, source = f"{candidate}-{scope.task.name}", encoder_name(train.encoder)
 
     def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:

@@ -1,6 +1,6 @@
 """Read the files of a task in the layout of the original GLUE download.
 
-Which columns a file has is a row of the table here. Carving a train split is left to `splits`, turning
+Which columns a file has is in the task's layout. Carving a train split is left to `splits`, turning
 text into token ids to `tokenization`.
 
 Source: the files of https://gluebenchmark.com/tasks; tab-separated, UTF-8, quotes are ordinary characters.
@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from benchkit.core.errors import BenchkitError, unknown_name
 from benchkit.tasks.table import Task
@@ -50,59 +50,6 @@ class Examples:
         return len(self.first)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Where a task's files keep what.
-
-    Attributes:
-        first: Column of the first sentence.
-        second: Column of the second sentence.
-        label: Column of the label.
-        written: How labels are written: by name, or as the number of the class, or as a score from 0 to 5.
-        files: File by split.
-        headless: Columns of the files that have no header line; test files always have one.
-    """
-
-    first: str = "sentence1"
-    second: str | None = "sentence2"
-    label: str = "label"
-    written: Literal["name", "number", "score"] = "name"
-    files: dict[str, str] = dataclasses.field(
-        default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
-    )
-    headless: tuple[str, ...] = ()
-
-
-_SST2 = Layout(first="sentence", second=None, written="number")
-_STSB = Layout(label="score", written="score")
-
-LAYOUTS = {
-    "cola": Layout(
-        first="sentence", second=None, written="number", headless=("source", "label", "original_mark", "sentence")
-    ),
-    "sst2": _SST2,
-    "mrpc": Layout(first="#1 String", second="#2 String", label="Quality", written="number"),
-    "stsb": _STSB,
-    "qqp": Layout(first="question1", second="question2", label="is_duplicate", written="number"),
-    "mnli": Layout(
-        label="gold_label",
-        files={
-            "train": "train.tsv",
-            "validation": "dev_matched.tsv",
-            "validation_mismatched": "dev_mismatched.tsv",
-            "test": "test_matched.tsv",
-            "test_mismatched": "test_mismatched.tsv",
-        },
-    ),
-    "qnli": Layout(first="question", second="sentence"),
-    "rte": Layout(),
-    "wnli": Layout(written="number"),
-    "toy-sentiment": _SST2,
-    "toy-entailment": Layout(),
-    "toy-similarity": _STSB,
-}
-
-
 def read_split(task: Task, split: str, data: Path) -> Examples:
     """Read one split of a task.
 
@@ -115,7 +62,7 @@ def read_split(task: Task, split: str, data: Path) -> Examples:
         BenchkitError: No such split, folder or file; or the file is empty, is not UTF-8, lacks a column, or
             has a line with a wrong number of columns or with a label that the task does not have.
     """
-    layout = LAYOUTS[task.name]
+    layout = task.layout
     if split not in layout.files:
         raise unknown_name("split", split, layout.files, where=f"task '{task.name}'")
     source = f"{task.folder}/{layout.files[split]}"
@@ -195,7 +142,7 @@ def _texts(columns: list[str], rows: list[_Row], name: str, path: Path) -> tuple
 
 
 def _labels(task: Task, split: str, columns: list[str], rows: list[_Row], path: Path) -> Labels | None:
-    layout = LAYOUTS[task.name]
+    layout = task.layout
     if split.startswith("test") and layout.label not in columns:
         return None  # GLUE keeps the labels of its test sets to itself.
     position = _position(columns, layout.label, path)

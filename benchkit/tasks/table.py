@@ -4,9 +4,12 @@ Source: Wang et al., "GLUE" (arXiv 1804.07461), table 1; label order as in the `
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Literal
 
 from benchkit.core.errors import unknown_name
+from benchkit.tasks import layouts
+from benchkit.tasks.layouts import Layout
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,9 @@ class Task:
         labels: Label names in the order of the logits; empty for a regression.
         metrics: Metrics, the headline first.
         pair: True when an example is a pair of sentences.
-        origin: "glue", or "toy" for the tasks that benchkit makes itself and never shows as GLUE.
+        layout: Its files and their columns.
+        origin: "glue"; "toy" for the tasks that benchkit makes itself and never shows as GLUE; "own" for a user's.
+        home: Folder that holds the task's folder, where it does not depend on --data; None where it does.
     """
 
     name: str
@@ -27,7 +32,9 @@ class Task:
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     pair: bool
-    origin: Literal["glue", "toy"] = "glue"
+    layout: Layout
+    origin: Literal["glue", "toy", "own"] = "glue"
+    home: Path | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -45,29 +52,66 @@ _ENTAILMENT = ("entailment", "not_entailment")
 TASKS = {
     task.name: task
     for task in (
-        Task(name="cola", folder="CoLA", labels=("unacceptable", "acceptable"), metrics=("matthews",), pair=False),
-        Task(name="sst2", folder="SST-2", labels=("negative", "positive"), metrics=("accuracy",), pair=False),
         Task(
-            name="mrpc", folder="MRPC", labels=("not_equivalent", "equivalent"), metrics=("f1", "accuracy"), pair=True
+            name="cola",
+            folder="CoLA",
+            labels=("unacceptable", "acceptable"),
+            metrics=("matthews",),
+            pair=False,
+            layout=layouts.COLA,
         ),
-        Task(name="stsb", folder="STS-B", labels=(), metrics=("spearman", "pearson"), pair=True),
-        Task(name="qqp", folder="QQP", labels=("not_duplicate", "duplicate"), metrics=("f1", "accuracy"), pair=True),
+        Task(
+            name="sst2",
+            folder="SST-2",
+            labels=("negative", "positive"),
+            metrics=("accuracy",),
+            pair=False,
+            layout=layouts.ONE_SENTENCE,
+        ),
+        Task(
+            name="mrpc",
+            folder="MRPC",
+            labels=("not_equivalent", "equivalent"),
+            metrics=("f1", "accuracy"),
+            pair=True,
+            layout=layouts.MRPC,
+        ),
+        Task(
+            name="stsb", folder="STS-B", labels=(), metrics=("spearman", "pearson"), pair=True, layout=layouts.BY_SCORE
+        ),
+        Task(
+            name="qqp",
+            folder="QQP",
+            labels=("not_duplicate", "duplicate"),
+            metrics=("f1", "accuracy"),
+            pair=True,
+            layout=layouts.QQP,
+        ),
         Task(
             name="mnli",
             folder="MNLI",
             labels=("entailment", "neutral", "contradiction"),
             metrics=("accuracy",),
             pair=True,
+            layout=layouts.MNLI,
         ),
-        Task(name="qnli", folder="QNLI", labels=_ENTAILMENT, metrics=("accuracy",), pair=True),
-        Task(name="rte", folder="RTE", labels=_ENTAILMENT, metrics=("accuracy",), pair=True),
-        Task(name="wnli", folder="WNLI", labels=("not_entailment", "entailment"), metrics=("accuracy",), pair=True),
+        Task(name="qnli", folder="QNLI", labels=_ENTAILMENT, metrics=("accuracy",), pair=True, layout=layouts.QNLI),
+        Task(name="rte", folder="RTE", labels=_ENTAILMENT, metrics=("accuracy",), pair=True, layout=layouts.BY_NAME),
+        Task(
+            name="wnli",
+            folder="WNLI",
+            labels=("not_entailment", "entailment"),
+            metrics=("accuracy",),
+            pair=True,
+            layout=layouts.BY_NUMBER,
+        ),
         Task(
             name="toy-sentiment",
             folder="toy-sentiment",
             labels=("negative", "positive"),
             metrics=("accuracy",),
             pair=False,
+            layout=layouts.ONE_SENTENCE,
             origin="toy",
         ),
         Task(
@@ -76,6 +120,7 @@ TASKS = {
             labels=_ENTAILMENT,
             metrics=("accuracy",),
             pair=True,
+            layout=layouts.BY_NAME,
             origin="toy",
         ),
         Task(
@@ -84,6 +129,7 @@ TASKS = {
             labels=(),
             metrics=("spearman", "pearson"),
             pair=True,
+            layout=layouts.BY_SCORE,
             origin="toy",
         ),
     )

@@ -8,7 +8,7 @@ import datasets
 
 from benchkit.core.errors import BenchkitError, EnvironmentLacks
 from benchkit.core.progress import Progress, silent
-from benchkit.tasks.readers import LAYOUTS, Layout
+from benchkit.tasks.layouts import Layout
 from benchkit.tasks.table import Task
 
 REPOSITORY = "nyu-mll/glue"
@@ -35,7 +35,7 @@ def fetch_glue(tasks: Sequence[Task], *, out: Path, progress: Progress = silent)
         if task.origin != "glue":
             raise BenchkitError(f"task '{task.name}' is not on the hub", remedy="give its folder: --data DIR")
         progress(f"asking the hub for {REPOSITORY}, {task.name}", number / len(tasks))
-        layout = LAYOUTS[task.name]
+        layout = task.layout
         for split in ("train", "validation"):
             hub_split = _HUB_SPLITS.get(task.name, {}).get(split, split)
             rows = _rows(task, hub_split)

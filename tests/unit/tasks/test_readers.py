@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchkit.core.errors import BenchkitError
-from benchkit.tasks.readers import LAYOUTS, read_split
+from benchkit.tasks.readers import read_split
 from benchkit.tasks.table import TASKS, task_named
 
 
@@ -18,10 +18,9 @@ def put(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def test_every_task_has_a_layout() -> None:
-    assert set(LAYOUTS) == set(TASKS)
     for name, task in TASKS.items():
-        assert (LAYOUTS[name].second is not None) == task.pair
-        assert (LAYOUTS[name].written == "score") == task.is_regression
+        assert (TASKS[name].layout.second is not None) == task.pair
+        assert (TASKS[name].layout.written == "score") == task.is_regression
 
 
 def test_quotes_are_ordinary_and_only_line_feeds_end_lines(tmp_path: Path) -> None:
@@ -127,8 +126,8 @@ def test_official_rows_and_labels(
     glue: Path, name: str, split: str, rows: int, labels: dict[int, int] | float | None
 ) -> None:
     task = task_named(name)
-    if not (glue / task.folder / LAYOUTS[name].files[split]).is_file():
-        pytest.skip(f"{task.folder}/{LAYOUTS[name].files[split]} is not there")
+    if not (glue / task.folder / TASKS[name].layout.files[split]).is_file():
+        pytest.skip(f"{task.folder}/{TASKS[name].layout.files[split]} is not there")
     examples = read_split(task, split, glue)
     assert len(examples) == rows
     if isinstance(labels, dict):
