@@ -88,6 +88,8 @@ class Artifact(Fact):
             parents=manifest.parents,
             candidate=manifest.candidate,
             weights=manifest.weights,
+            task=manifest.task,
+            seed=manifest.seed,
         )
 
 

@@ -52,6 +52,7 @@ class Manifest(Fact):
         id: Digest of the files' digests.
         candidate: The model behind it, task and precision aside.
         task: Task of its head; None for an encoder without one.
+        seed: Seed of the training behind it; artifacts of one candidate that differ in it are repeats.
         precision: "fp32", "dynamic-int8", ...
         weights: "random" when never trained.
         files: Facts by file name.
@@ -67,6 +68,7 @@ class Manifest(Fact):
     id: str
     candidate: str | None = None
     task: str | None = None
+    seed: int | None = None
     precision: str = "fp32"
     weights: Literal["trained", "random", "unknown"] = "unknown"
     files: dict[str, FileFacts]
@@ -98,6 +100,7 @@ def write_manifest(
     recipe: dict[str, Any],
     candidate: str | None = None,
     task: str | None = None,
+    seed: int | None = None,
     precision: str = "fp32",
     weights: Literal["trained", "random", "unknown"] = "trained",
     parents: tuple[str, ...] = (),
@@ -111,6 +114,7 @@ def write_manifest(
         id=id_of(files),
         candidate=candidate or name,
         task=task,
+        seed=seed,
         precision=precision,
         weights=weights,
         files=files,

@@ -80,6 +80,8 @@ class ArtifactFacts(Fact):
         parents: Ids of the artifacts that it was made from.
         candidate: The model behind it, precision and task aside ("small"); for grouping in reports.
         weights: "random" when the weights were never trained, so that no score means anything.
+        task: Task of its head; None where it has none or does not say.
+        seed: Seed of the training behind it; artifacts of one candidate that differ in it alone are repeats.
     """
 
     name: str
@@ -90,6 +92,8 @@ class ArtifactFacts(Fact):
     parents: tuple[str, ...] = ()
     candidate: str | None = None
     weights: Literal["trained", "random", "unknown"] = "unknown"
+    task: str | None = None
+    seed: int | None = None
 
 
 class Cell(Fact):

@@ -79,6 +79,7 @@ def export_checkpoint(
         recipe={"step": "export", "exporter": EXPORTER, **recipe.model_dump(mode="json")},
         candidate=source.candidate,
         task=source.task,
+        seed=source.seed,
         precision="fp32",
         weights=source.weights,
         parents=(source.id,),

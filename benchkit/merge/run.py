@@ -99,6 +99,7 @@ def merge(
         name=name,
         candidate=candidate,
         task=task.name,
+        seed=donor.manifest.seed,
         recipe={"step": "merge", "task": task.name, **recipe.model_dump(mode="json"),
                 "splits": splits.model_dump(mode="json")},
         weights="trained",

@@ -77,6 +77,7 @@ def quantize_dynamic_int8(
         recipe={"step": "quantize", "method": PRECISION, "weight_type": "QInt8", **recipe.model_dump(mode="json")},
         candidate=source.manifest.candidate,
         task=source.manifest.task,
+        seed=source.manifest.seed,
         precision=PRECISION,
         weights=source.manifest.weights,
         parents=(source.manifest.id,),

@@ -85,6 +85,7 @@ def finetune(
         name=name,
         candidate=candidate,
         task=task.name,
+        seed=recipe.seed,
         recipe={
             "step": "train",
             "encoder": {"name": encoder.manifest.name, "id": encoder.manifest.id, "recipe": encoder.manifest.recipe},
