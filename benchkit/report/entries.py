@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from benchkit.core.quantities import QUANTITIES
 from benchkit.core.records import ArtifactFacts, Measured, Record, Statistic
+from benchkit.report import loose
 from benchkit.report.plain import NAME_LENGTH, clean, prefix
 from benchkit.report.settings_in_words import SETTINGS, TUNING, in_words, load_in_words, transfers_in_words, varying
 from benchkit.tasks.table import TASKS
@@ -41,6 +42,10 @@ class Place(NamedTuple):
         return tuple(filter(None, [scenario, self.load, lengths, copies]))
 
 
+# Above what other batches change in fp32 by the order of its sums.
+_FELT_DIFFERENCE = 1e-4
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """The score of an artifact on one task.
@@ -61,6 +66,38 @@ class Score:
     def is_void(self) -> bool:
         """Tell whether the scoring run was invalid."""
         return self.record.noise.verdict == "invalid"
+
+    @property
+    def data_state(self) -> str:
+        """'subset' or 'altered' where the examples are not the official ones; '' where they are, or nobody knows."""
+        state = loose.at(loose.details(self.record, "score"), "data", "state")
+        return state if state in ("subset", "altered") else ""
+
+    @property
+    def data_said(self) -> str:
+        """What was scored instead of the whole official split; '' where it was the whole."""
+        if not self.data_state:
+            return ""
+        data = loose.at(loose.details(self.record, "score"), "data")
+        rows, official = (loose.number(loose.at(data, key)) for key in ("rows", "official_rows"))
+        count = f": {rows:,.0f} of {official:,.0f} rows" if rows is not None and official is not None else ""
+        kind = "a subset of the official data" if self.data_state == "subset" else "altered data"
+        source = loose.text(loose.at(data, "source"), NAME_LENGTH) or self.task
+        return f"{self.task} was scored on {kind} ({source}{count}): not comparable with published scores"
+
+    @property
+    def batch_effect(self) -> str:
+        """How much the answers depend on the batch; '' where they do not, or it was not looked at."""
+        batching = loose.at(loose.details(self.record, "score"), "batching")
+        changed, sample = (loose.number(loose.at(batching, key)) for key in ("changed_answers", "sample"))
+        difference = loose.number(loose.at(batching, "max_logit_difference"))
+        if difference is None or difference < _FELT_DIFFERENCE or sample is None:
+            return ""
+        return (
+            f"{clean(self.record.artifact.name, NAME_LENGTH)} answers differently in other batches: logits by up to "
+            f"{difference:.2g}, {changed or 0:.0f} of {sample:.0f} answers of {self.task}; "
+            f"scored at batch {self.record.cell.batch_size:,}"
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +186,11 @@ def entries_of(records: Sequence[Record]) -> tuple[Entry, ...]:
 def metric_of(record: Record) -> str:
     """Return the headline metric of a score record: the task's own, or the first that is there."""
     measurement = record.measurements.get("score")
-    names = sorted(measurement.statistics) if isinstance(measurement, Measured) else []
+    if not isinstance(measurement, Measured) or not measurement.statistics:
+        return "score"
     task = TASKS.get(record.cell.task or "")
-    preferred = [name for name in (task.metrics if task else ()) if name in names]
-    return (preferred or names or ["score"])[0]
+    preferred = [loose.text(measurement.details.get("headline")), *(task.metrics if task else ())]
+    return next((name for name in preferred if name in measurement.statistics), min(measurement.statistics))
 
 
 def _entry(artifact: ArtifactFacts, profile: Record | None, scores: list[Record], labels: dict[str, str]) -> Entry:

@@ -67,14 +67,18 @@ def _best_score(task: str, found: list[tuple[Score, Entry]]) -> str:
     assert best.statistic is not None
     figure = with_unit(QUANTITIES["score"], best.statistic)
     if not rest:
-        return f"On {task}, {first.label} is the only artifact scored: {best.metric} {figure}"
-    sentence = f"On {task}, {first.label} scores highest: {best.metric} {figure}"
+        return f"On {task}{_data(best)}, {first.label} is the only artifact scored: {best.metric} {figure}"
+    sentence = f"On {task}{_data(best)}, {first.label} scores highest: {best.metric} {figure}"
     close = [entry.label for score, entry in rest if _within(score.statistic, best.statistic)]
     if close:
         sentence += (
             f"; the bounds overlap with {listed(close)}, so there is no winner: a paired comparison has to decide"
         )
     return sentence
+
+
+def _data(score: Score) -> str:
+    return {"subset": " (a subset of its data)", "altered": " (altered data)"}.get(score.data_state, "")
 
 
 def _not_scored(entries: Sequence[Entry]) -> list[str]:

@@ -26,6 +26,7 @@ def notes_of(
 ) -> tuple[str, ...]:
     """Return the sentences that belong under the table, in order of weight."""
     notes = [*void_rows(entries), *noisy_rows(entries), *hidden_differences(entries, columns), *_score_origin(entries)]
+    notes += _score_data(entries)
     notes += [*_repeats(entries), *_weak_bounds(entries), *not_measured(entries), *_other_kinds(records)]
     if has_stars:
         notes.append(
@@ -169,6 +170,13 @@ def _score_origin(entries: Sequence[Entry]) -> list[str]:
     if not names:
         return []
     return [f"the score of {listed(names)} was taken on another host or runtime than the latency"]
+
+
+def _score_data(entries: Sequence[Entry]) -> list[str]:
+    """Say which scores are of other data than the official, and which depend on the batch."""
+    scores = [score for entry in _once_an_artifact(entries) for score in entry.scores]
+    partial = sorted({f"* {score.data_said}" for score in scores if score.data_state})
+    return partial + sorted({score.batch_effect for score in scores if score.batch_effect})
 
 
 def _repeats(entries: Sequence[Entry]) -> list[str]:

@@ -1,7 +1,7 @@
 """The cells that speak of scores: which task, which metric, how good, or why there is none."""
 
 from benchkit.core.quantities import QUANTITIES
-from benchkit.core.records import Measured
+from benchkit.core.records import Measured, Statistic
 from benchkit.report.cells import Column, TableCell, absent
 from benchkit.report.entries import Entry, Score
 from benchkit.report.figures import bounds_text, value_text, with_unit
@@ -40,13 +40,19 @@ def score_cell(_: Column, entry: Entry, __: bool) -> TableCell:
     shown = [None if score.is_void else score.statistic for score in entry.scores]
     statistic = first.statistic
     return TableCell(
-        text=" / ".join("—" if each is None else value_text(quantity, each) for each in shown),
+        text=" / ".join(_marked(score, each) for score, each in zip(entry.scores, shown, strict=True)),
         below=" / ".join("—" if each is None else bounds_text(quantity, each) for each in shown),
         value=statistic.value,
         low=statistic.low,
         high=statistic.high,
         note=note,
     )
+
+
+def _marked(score: Score, statistic: Statistic | None) -> str:
+    if statistic is None:
+        return "—"
+    return value_text(QUANTITIES["score"], statistic) + ("*" if score.data_state else "")
 
 
 def _score_note(score: Score) -> str:
@@ -61,7 +67,8 @@ def _score_note(score: Score) -> str:
     split = [clean(score.record.cell.split, NAME_LENGTH)] if score.record.cell.split else []
     void = [f"void: {reasons_of(score.record)}"] if score.is_void else []
     missing = [why_absent(score.record, "score")] if score.statistic is None else []
-    return f"{score.task}: " + ", ".join([_score_text(score), *others, *split, *size, *void, *missing])
+    told = filter(None, [score.data_said, score.batch_effect])
+    return f"{score.task}: " + ", ".join([_score_text(score), *others, *split, *size, *void, *missing, *told])
 
 
 def _score_text(score: Score) -> str:
