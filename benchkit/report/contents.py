@@ -16,6 +16,7 @@ from benchkit.report.notes import where
 from benchkit.report.paired import paired_listing, paired_of
 from benchkit.report.plain import NAME_LENGTH, NOTE_LENGTH, clean, counted, listed, prefix
 from benchkit.report.reasons import reasons_of
+from benchkit.report.score_table import has_more_than_one_score_a_row, score_table
 from benchkit.report.tables import Table, comparison
 
 _GIB = 2**30
@@ -30,6 +31,7 @@ class Contents:
         subtitle: How many records, of what, when taken.
         findings: The short sentences on top.
         table: The comparison.
+        scores: Scores by task; None where the comparison says as much.
         entries: The rows behind it, for the charts.
         paired: The paired comparisons; None without any.
         details: What lies behind single rows.
@@ -40,6 +42,7 @@ class Contents:
     subtitle: str
     findings: Findings
     table: Table
+    scores: Table | None
     entries: tuple[Entry, ...]
     paired: Listing | None
     details: Details
@@ -51,12 +54,14 @@ def contents_of(records: Sequence[Record], title: str) -> Contents:
     ordered = sorted({record.record_id: record for record in records}.values(), key=lambda record: record.record_id)
     entries = entries_of(ordered)
     compared = paired_of(ordered)
+    scores = score_table(ordered)
     listings = (_lineage(ordered), _hosts(ordered), _versions(ordered), _noise(entries), _warnings(ordered), METHOD)
     return Contents(
         title=clean(title, NAME_LENGTH * 2),
         subtitle=_subtitle(ordered),
         findings=findings_of(entries, compared),
         table=comparison(ordered),
+        scores=scores if has_more_than_one_score_a_row(scores) else None,
         entries=entries,
         paired=paired_listing(compared) if compared else None,
         details=details_of(entries, starred(groups_of(entries))),

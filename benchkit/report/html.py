@@ -63,7 +63,6 @@ def _filled(contents: Contents, figures: Sequence[_Figure], starts: Mapping[str,
     script = _template("sort.js")
     return environment.get_template("page.html.j2").render(
         contents=contents,
-        columns=[(number, column) for number, column in enumerate(contents.table.columns) if not column.is_detail],
         is_long=len(contents.table.rows) > MANY_ROWS,
         figures=[(figure.chart, Markup(figure.svg)) for figure in figures],  # noqa: S704 - rebuilt by `svg.tidy`
         starts={name: Markup(svg) for name, svg in starts.items()},  # noqa: S704 - rebuilt by `svg.tidy`

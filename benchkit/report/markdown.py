@@ -21,7 +21,7 @@ def table_text(table: Table) -> str:
     """Return the table, and under it its notes as a list."""
     columns = [(number, column) for number, column in enumerate(table.columns) if not column.is_detail]
     lines = [
-        _line([_heading(column) for _, column in columns]),
+        _line([escaped(_heading(column)) for _, column in columns]),
         _line(["---:" if column.is_number else ":---" for _, column in columns]),
         *(_line([_cell(row, column, row.cells[number]) for number, column in columns]) for row in table.rows),
     ]
@@ -35,6 +35,7 @@ def report_text(contents: Contents) -> str:
     parts += ["## In short", _bullets(contents.findings.answers)]
     parts += ["What is not known:", _bullets(contents.findings.caveats)] if contents.findings.caveats else []
     parts += ["## Comparison", table_text(contents.table).rstrip("\n")]
+    parts += ["## Scores by task", table_text(contents.scores).rstrip("\n")] if contents.scores else []
     parts += [f"## {escaped(contents.paired.title)}", *_listing(contents.paired)] if contents.paired else []
     if contents.details.rows:
         parts += ["## Behind the rows", escaped(contents.details.remark)]

@@ -1,4 +1,4 @@
-"""Records -> a report folder: index.html, report.md, comparison.csv. The same records give the same bytes."""
+"""Records -> a report folder: index.html, report.md, comparison.csv, scores.csv. The same records give the same bytes."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from benchkit.report.html import page_text
 from benchkit.report.machine import csv_text
 from benchkit.report.markdown import report_text
 
-PAGE, MARKDOWN, CSV = "index.html", "report.md", "comparison.csv"
+PAGE, MARKDOWN, CSV, SCORES_CSV = "index.html", "report.md", "comparison.csv", "scores.csv"
 
 _REMEDY = "pip install 'benchkit[report]'"
 
@@ -48,6 +48,8 @@ def write_report(
         raise EnvironmentLacks(problem.partition(";")[0], remedy=_REMEDY)
     contents = contents_of(records, title)
     texts = {MARKDOWN: report_text(contents), CSV: csv_text(contents.table)}
+    if contents.scores is not None:
+        texts[SCORES_CSV] = csv_text(contents.scores)
     if html is not False and problem is None:
         texts = {PAGE: page_text(contents, records)} | texts
     for name, text in texts.items():

@@ -4,6 +4,7 @@ Which record counts where an artifact was scored twice is left to `entries`; sco
 """
 
 import collections
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -61,18 +62,40 @@ def score_table(records: Sequence[Record]) -> Table:
     return Table(columns=tuple(columns), rows=rows, notes=tuple(_notes(lines)))
 
 
+def has_more_than_one_score_a_row(table: Table) -> bool:
+    """Tell whether the table says what no column of scores beside latencies says: several tasks, or repeats."""
+    return len([column for column in table.columns if column.quantity == "score"]) > 1 or any(
+        "seed" in cell.below for row in table.rows for cell in row.cells
+    )
+
+
 def _lines(entries: Sequence[Entry]) -> dict[_Line, _Scores]:
+    """Gather what belongs into one row: the tasks of a candidate, and its repeats with other seeds."""
+    scores = [score for entry in entries for score in entry.scores]
+    repeated = collections.Counter((_line(score), _place(score), score.record.artifact.seed) for score in scores)
+    # Two artifacts of one seed are no repeats of each other: such a candidate is shown by its artifacts' own names.
+    mixed = {line for (line, _, _), times in repeated.items() if times > 1}
     lines: dict[_Line, _Scores] = collections.defaultdict(lambda: collections.defaultdict(list))
-    for entry in entries:
-        for score in entry.scores:
-            artifact, cell = entry.artifact, score.record.cell
-            # Without a seed nothing says that two artifacts are repeats of each other.
-            name = artifact.candidate if artifact.candidate and artifact.seed is not None else artifact.name
-            line = _Line(
-                clean(name, NAME_LENGTH), clean(artifact.precision, 20), clean(cell.runtime, 20), score.record.host.id
-            )
-            lines[line][_Place(score.task, clean(cell.split or "", 40))].append(score)
+    for score in scores:
+        line = _line(score)
+        if line in mixed:
+            line = line._replace(candidate=clean(score.record.artifact.name, NAME_LENGTH))
+        lines[line][_place(score)].append(score)
     return lines
+
+
+def _line(score: Score) -> _Line:
+    artifact, cell = score.record.artifact, score.record.cell
+    return _Line(
+        clean(artifact.candidate or artifact.name, NAME_LENGTH),
+        clean(artifact.precision, 20),
+        clean(cell.runtime, 20),
+        score.record.host.id,
+    )
+
+
+def _place(score: Score) -> _Place:
+    return _Place(score.task, clean(score.record.cell.split or "", 40))
 
 
 def _task_order(place: _Place) -> tuple[int, str, str]:
@@ -95,7 +118,7 @@ def _heads(lines: Mapping[_Line, _Scores]) -> list[Column]:
 def _column(place: _Place, lines: Mapping[_Line, _Scores]) -> Column:
     metrics = next((_metrics(scores[place][0].record) for scores in lines.values() if place in scores), ())
     return Column(
-        key=place.title.replace(" ", "_"),
+        key=re.sub(r"[^\w-]+", "_", place.title),
         title=place.title,
         unit=f"{' / '.join(clean(metric, 20) for metric in metrics)}, %",
         better="higher",
@@ -202,5 +225,5 @@ def _notes(lines: Mapping[_Line, _Scores]) -> list[str]:
     everything = [score for scores in lines.values() for found in scores.values() for score in found]
     notes = sorted({f"* {score.data_said}" for score in everything if score.data_state})
     if any(len(found) > 1 for scores in lines.values() for found in scores.values()):
-        notes.append("± is the sample standard deviation over seeds of training; one-sided 95 % bounds stand elsewhere")
+        notes.append("± is the sample standard deviation over training seeds; beneath single scores stand 95 % bounds")
     return notes + sorted({said for score in everything if (said := score.batch_effect)})
