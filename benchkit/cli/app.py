@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import benchkit
-from benchkit.cli import check, compare, doctor, export, merge, profile, quantize, report, run, score, train, tune
+from benchkit.cli import check, compare, data, doctor, export, merge, profile, quantize, report, run, score, train, tune
 from benchkit.core.errors import Exit
 
 # The base of typer's usage errors; typer carries its own copy of click, or imports it, as versions go.
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 for verb in (doctor, run, train, merge, export, quantize, profile, score, compare, tune, check, report):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
+app.add_typer(data.app, name="data")
 
 
 def _print_version(asked: bool) -> None:

@@ -77,6 +77,8 @@ class ScoreComparison:
         details: dict[str, Any] = {
             "task": self.task,
             "split": SPLIT,
+            "headline": self.metric,
+            "metrics": list(self.differences),
             "rows": ["a", "b", "label"],
             "verdict": str(self.verdict),
             "max_drop": self.max_drop,

@@ -6,6 +6,8 @@ Source: the files of https://gluebenchmark.com/tasks.
 import dataclasses
 from typing import Literal
 
+Format = Literal["glue", "csv", "tsv", "jsonl", "parquet"]
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
@@ -21,6 +23,7 @@ class Layout:
         headless: Columns of the files that have no header line; GLUE's test files always have one.
         format: "glue" is tab-separated without quoting, as the original download; the others are what their
             names say, CSV and TSV with the usual quoting.
+        by_split: Layout of the splits whose files differ from the rest in columns or format.
     """
 
     first: str = "sentence1"
@@ -32,7 +35,12 @@ class Layout:
         default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
     )
     headless: tuple[str, ...] = ()
-    format: Literal["glue", "csv", "tsv", "jsonl", "parquet"] = "glue"
+    format: Format = "glue"
+    by_split: "dict[str, Layout]" = dataclasses.field(default_factory=dict)
+
+    def of_split(self, split: str) -> "Layout":
+        """Return how the file of one split is laid out."""
+        return self.by_split.get(split, self)
 
 
 ONE_SENTENCE = Layout(first="sentence", second=None, written="number")
@@ -49,6 +57,11 @@ MNLI = Layout(
         "test": "test_matched.tsv",
         "test_mismatched": "test_mismatched.tsv",
     },
+)
+# The unlabelled file that is sent in, and the diagnostics with their labels, which the site gives out too.
+AX = Layout(
+    files={"test": "AX.tsv", "validation": "diagnostic-full.tsv"},
+    by_split={"validation": Layout(first="Premise", second="Hypothesis", label="Label")},
 )
 BY_NAME = Layout()
 BY_NUMBER = Layout(written="number")

@@ -5,11 +5,14 @@ Source: Wang et al., "GLUE" (arXiv 1804.07461), table 1; label order as in the `
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from benchkit.core.errors import unknown_name
+from benchkit.core.errors import BenchkitError, unknown_name
 from benchkit.tasks import layouts
 from benchkit.tasks.layouts import Layout
+
+if TYPE_CHECKING:
+    from benchkit.tasks.own import Columns
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,14 @@ TASKS = {
             layout=layouts.BY_NUMBER,
         ),
         Task(
+            name="ax",
+            folder="AX",
+            labels=("entailment", "neutral", "contradiction"),
+            metrics=("matthews",),
+            pair=True,
+            layout=layouts.AX,
+        ),
+        Task(
             name="toy-sentiment",
             folder="toy-sentiment",
             labels=("negative", "positive"),
@@ -136,8 +147,26 @@ TASKS = {
 }
 
 
-def task_named(name: str) -> Task:
-    """Return the task of that name, or raise the error that names the nearest one."""
-    if name not in TASKS:
-        raise unknown_name("task", name, TASKS)
-    return TASKS[name]
+def task_named(text: str, *, beside: Path | None = None, columns: "Columns | None" = None) -> Task:
+    """Return the task of that name, or the one that a file describes.
+
+    Args:
+        text: A name in the table; the path of a task file (.toml); or, with `columns`, of a data file.
+        beside: Folder that a relative path starts from; None takes the working directory.
+        columns: What a data file holds where.
+
+    Raises:
+        BenchkitError: No such name (the nearest one is named), or a file that does not describe a task.
+    """
+    if text in TASKS and columns is None:
+        return TASKS[text]
+    from benchkit.tasks.own import SUFFIXES, task_from  # A name in the table needs no settings models.
+
+    if Path(text).suffix.lower() in SUFFIXES:
+        return task_from(text, beside=beside, columns=columns)
+    if text in TASKS:
+        raise BenchkitError(
+            f"task '{text}' knows its own columns", remedy="give columns with a data file only, such as reviews.csv"
+        )
+    problem = unknown_name("task", text, TASKS)
+    raise BenchkitError(str(problem), remedy=f"{problem.remedy}; or the path of a task file, such as reviews.toml")
