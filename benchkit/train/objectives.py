@@ -124,7 +124,7 @@ class DistillObjective:
         if self._matching is None:
             output = model(**inputs)
         else:
-            with self._matching.watching(_unwrapped(model)):
+            with self._matching.watching(model):
                 output = model(**inputs, **self._matching.asks)
             parts.append(self._matching(output, inputs))
         if gold < 1:
@@ -199,8 +199,3 @@ def soft_cross_entropy(logits: torch.Tensor, teacher: torch.Tensor, temperature:
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return what a model is called with: the batch without answers."""
     return {name: tensor for name, tensor in batch.items() if name not in _ANSWERS}
-
-
-def _unwrapped(model: Any) -> Any:
-    """Return the model inside what several devices wrap around it (DistributedDataParallel)."""
-    return getattr(model, "module", model)

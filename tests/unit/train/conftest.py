@@ -70,3 +70,39 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, d
         return site
 
     return installed
+
+
+@pytest.fixture
+def make_checkpoint(pico_checkpoint: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a classifier of any small shape with the pico tokenizer, to be a teacher."""
+    import shutil
+
+    import transformers
+
+    def made(name: str, *, labels: tuple[str, ...] = ("negative", "positive"), seed: int = 0, **shape: object) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        known: dict[str, object] = {
+            "vocab_size": 19,
+            "hidden_size": 48,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "max_position_embeddings": 64,
+            "num_labels": len(labels) or 1,
+        }
+        if labels:
+            known["id2label"] = dict(enumerate(labels))
+            known["label2id"] = {label: number for number, label in enumerate(labels)}
+        torch.manual_seed(seed)
+        model = transformers.BertForSequenceClassification(transformers.BertConfig(**known | shape)).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() == 2:
+                    parameter.mul_(5)
+        model.save_pretrained(folder)
+        for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+            shutil.copyfile(pico_checkpoint / file, folder / file)
+        return folder
+
+    return made
