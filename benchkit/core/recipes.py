@@ -147,6 +147,8 @@ class TrainRecipe(Setting):
         seed: Seed of the head, the order and dropout.
         threads: CPU threads; 1 makes results repeat bit for bit. None takes all cores.
         device: Where to train.
+        report_to: Trackers that are told of the loss: "tensorboard", "wandb", "mlflow" and others that
+            transformers' Trainer knows, each installed beside it.
     """
 
     mode: Literal["full", "linear_probe", "bitfit", "lora"] = "full"
@@ -165,6 +167,7 @@ class TrainRecipe(Setting):
     seed: int = 0
     threads: PositiveInt | None = None
     device: Literal["cpu", "cuda"] = "cpu"
+    report_to: tuple[str, ...] = ()
 
 
 class TaskOverrides(Setting):

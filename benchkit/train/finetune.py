@@ -1,37 +1,36 @@
 """Fine-tune an encoder on one task: a new head, the carved train part, and an honest look at validation.
 
-The dev split is never opened here. The loop is `loop`; how a split is carved is `tasks.splits`.
+The dev split is never opened here. The loop is `loop`; what learns, `modes` and `probe`; from what, `material`; by
+which loss, `objectives`.
 """
 
-import dataclasses
-import inspect
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import torch
-import transformers
+from typing import Any, NamedTuple
 
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
-from benchkit.core.manifest import write_manifest
+from benchkit.core.manifest import environment_versions, write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import SplitRecipe, TrainRecipe
-from benchkit.tasks.metrics import evaluate
-from benchkit.tasks.readers import Examples, read_split
-from benchkit.tasks.splits import Carved, carve
 from benchkit.tasks.table import Task
-from benchkit.tasks.tokenization import TextTokenizer, load_tokenizer
-from benchkit.train.batches import Collate, collator, features_of, logits_of
-from benchkit.train.checkpoints import load_encoder, save_model
+from benchkit.tasks.tokenization import load_tokenizer
+from benchkit.train.batches import Collate, collator_for, cut, logits_of
+from benchkit.train.checkpoints import save_model
+from benchkit.train.classifier import classifier_on
+from benchkit.train.early_stopping import EarlyStopping, Evaluation
 from benchkit.train.loop import Feature, Schedule, cpu_threads, train
-from benchkit.train.quiet import quiet_libraries
+from benchkit.train.material import Material, add_teacher, class_weights_of, read_material
+from benchkit.train.modes import Prepared, prepare
+from benchkit.train.objectives import Objective, objective_for
+from benchkit.train.precision import resolved_precision
+from benchkit.train.probe import Probed, fit_probe, probe_warnings
+from benchkit.train.processes import is_main_process
+from benchkit.train.resuming import begin_work
+from benchkit.train.scores import baseline_of, evaluation_of, headline_of, score_warnings
+from benchkit.train.teacher import teacher_facts
 from benchkit.train.tokenizer_files import bring_tokenizer
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _EVALUATION_BATCH_SIZE = 64
 
 
@@ -39,45 +38,60 @@ def finetune(
     recipe: TrainRecipe,
     *,
     encoder: Artifact,
+    teacher: Artifact | None = None,
     task: Task,
     data: Path,
     splits: SplitRecipe,
     name: str,
     candidate: str,
     out: Path,
+    work: Path | None = None,
     progress: Progress = silent,
 ) -> None:
     """Train a classifier (or, for a regression, one output by mean squared error) and write its checkpoint.
 
+    Under `accelerate launch` only the main process writes; the others leave `out` as it is.
+
     Args:
         recipe: Hyperparameters.
         encoder: Checkpoint to start from; a head it may have is not used.
-        task: Row of the task table.
+        teacher: Whose answers are learned, as the recipe's distill says.
+        task: Row of the task table, or an own task.
         data: Folder that holds the task's folder.
-        splits: How the train file is carved; only its train part is learned from.
+        splits: How the train file is carved; only its train part, or its text without labels, is learned from.
         name: Name of the artifact.
         candidate: The model behind it, task aside.
         out: Existing empty folder.
+        work: Folder that an interrupted training goes on from; the caller deletes it once the artifact is in its
+            place. None keeps nothing.
         progress: Told of each step.
 
     Raises:
-        BenchkitError: Unreadable data, a tokenizer that does not fit, or a loss that diverges.
+        BenchkitError: Unreadable data, a tokenizer that does not fit, settings that do not go together, or a loss
+            that diverges.
+        EnvironmentLacks: The device, its precision or a package is not here.
     """
-    examples = read_split(task, "train", data)
-    carved = carve(examples, splits)
-    part = _drawn(carved.train, recipe.max_examples, recipe.seed)
-    tokenizer = load_tokenizer(encoder.path)
-    schedule = _schedule(recipe, len(part))
+    _check(recipe)
+    precision = resolved_precision(recipe.precision, recipe.device)
+    material = read_material(recipe, task, data, splits)
     with cpu_threads(recipe.threads) as threads:
-        progress(f"{name}: tokenizing {len(part):,} examples of {task.name}", 0.0)
-        features = features_of(part, tokenizer, max_length=recipe.max_length)
-        model, new_weights = classifier_on(encoder.path, task, seed=recipe.seed)
-        collate = _collator(model, tokenizer, task)
-        trained = train(model, features, collate, schedule, name=name, progress=progress)
-        logits = _validation_logits(model, carved.validation, tokenizer, collate, recipe.max_length)
-    scores = _scores(task, logits, carved.validation)
-    baseline = _baseline(task, part, carved.validation)
-    save_model(model, out)
+        job = _Job(recipe, encoder, teacher, task, splits, name, material, precision, threads)
+        warnings = _begin(job, work, progress)
+        learned = _learn(job, work, progress)
+    if not is_main_process():
+        return
+    if teacher is not None:
+        learned.notes["teacher"] = teacher_facts(
+            teacher.path,
+            task,
+            material.carved.validation,
+            max_length=recipe.max_length,
+            splits=splits,
+            device=recipe.device,
+        )
+    baseline = baseline_of(task, material.labelled(), material.carved.validation)
+    scores = learned.evaluation.metrics
+    save_model(learned.model, out)
     bring_tokenizer(encoder.path, out)
     write_manifest(
         out,
@@ -86,61 +100,173 @@ def finetune(
         candidate=candidate,
         task=task.name,
         seed=recipe.seed,
-        recipe={
-            "step": "train",
-            "encoder": {"name": encoder.manifest.name, "id": encoder.manifest.id, "recipe": encoder.manifest.recipe},
-            "task": task.name,
-            **recipe.model_dump(mode="json"),
-            **schedule.resolved(),
-            "threads": threads,
-            "splits": splits.model_dump(mode="json"),
-            "dropout": model.config.to_dict().get("hidden_dropout_prob"),
-            "loss": "mean squared error" if task.is_regression else "cross-entropy",
-        },
+        recipe=_resolved(job) | learned.resolved | _model_facts(learned.model),
         weights="trained",
-        parents=(encoder.manifest.id,),
+        parents=(encoder.manifest.id, *([teacher.manifest.id] if teacher is not None else [])),
         notes={
-            **trained.notes(schedule.steps * schedule.batch_size),
-            "examples": _counts(part, carved),
+            **learned.notes,
             "validation": scores,
             "baseline": baseline,
-            "new_weights": new_weights,
-            "data": {examples.source: examples.sha256},
-            "warnings": _warnings(task, scores, baseline),
+            "data": {material.source: material.sha256},
+            "warnings": [*warnings, *learned.warnings, *score_warnings(task, scores, baseline)],
         },
     )
-    progress(f"{name}: {_headline(task, scores)} on carved validation", 1.0)
+    progress(f"{name}: {headline_of(task, scores)} on carved validation", 1.0)
 
 
-def classifier_on(folder: Path, task: Task, *, seed: int) -> tuple[Any, list[str]]:
-    """Return a model with the folder's encoder and a new head for the task, and the names of what is new in it.
+class _Job(NamedTuple):
+    """Everything that determines the result."""
 
-    The head is drawn from the seed alone, so it is the same whatever was loaded before.
-    """
-    encoder = load_encoder(folder).model
-    config = encoder.config
-    config.num_labels = task.outputs
-    if task.labels:
-        config.id2label = dict(enumerate(task.labels))
-        config.label2id = {label: number for number, label in enumerate(task.labels)}
-    config.problem_type = "regression" if task.is_regression else "single_label_classification"
-    transformers.set_seed(seed)
-    models: Any = transformers.AutoModelForSequenceClassification
-    with quiet_libraries():
-        try:
-            model = models.from_config(config, attn_implementation="eager")
-        except ValueError as error:
-            raise BenchkitError(
-                f"no classifier is known for '{folder}': {str(error).splitlines()[0]}",
-                remedy="give an encoder such as BERT's",
-            ) from error
-    missing, _ = model.base_model.load_state_dict(encoder.state_dict(), strict=False)
-    prefix = model.base_model_prefix
-    heads = [key for key in model.state_dict() if not key.startswith(f"{prefix}.")]
-    return model, sorted([*heads, *(f"{prefix}.{key}" for key in missing)])
+    recipe: TrainRecipe
+    encoder: Artifact
+    teacher: Artifact | None
+    task: Task
+    splits: SplitRecipe
+    name: str
+    material: Material
+    precision: str
+    threads: int
 
 
-def _schedule(recipe: TrainRecipe, examples: int) -> Schedule:
+class _Learned(NamedTuple):
+    """A trained model, what it is worth, and what its checkpoint says of how it came about."""
+
+    model: Any
+    evaluation: Evaluation
+    resolved: dict[str, Any]
+    notes: dict[str, Any]
+    warnings: list[str]
+
+
+def _check(recipe: TrainRecipe) -> None:
+    if recipe.mode == "linear_probe" and recipe.early_stopping is not None:
+        raise BenchkitError(
+            "early_stopping has nothing to stop in mode 'linear_probe', which is fitted to convergence",
+            remedy="leave [train.early_stopping] out, or take another mode: full, bitfit, lora",
+        )
+
+
+def _begin(job: _Job, work: Path | None, progress: Progress) -> list[str]:
+    """Make the work folder ready; return a warning when what lay there belongs to another training."""
+    if work is None or not is_main_process():
+        return []
+    settings = {key: value for key, value in _resolved(job).items() if key != "step"}
+    inputs = settings | {
+        "name": job.name,
+        "data": {job.material.source: job.material.sha256},
+        "versions": environment_versions(),
+    }
+    changed = begin_work(work, inputs)
+    if changed is None:
+        return []
+    progress(f"{job.name}: {changed}")
+    return [changed]
+
+
+def _learn(job: _Job, work: Path | None, progress: Progress) -> _Learned:
+    """Build the model, train it in the recipe's mode, and score what came out."""
+    recipe, task, material = job.recipe, job.task, job.material
+    tokenizer = load_tokenizer(job.encoder.path)
+    model, new = classifier_on(job.encoder.path, task, seed=recipe.seed)
+    # Before adapters change the names of what an objective looks at.
+    objective = objective_for(
+        recipe,
+        task,
+        model,
+        teacher=job.teacher.path if job.teacher is not None else None,
+        class_weights=class_weights_of(recipe, task, material.labelled()),
+    )
+    progress(f"{job.name}: tokenizing {len(material.part):,} examples of {task.name}", 0.0)
+    part = cut(material.part, tokenizer, max_length=recipe.max_length)
+    if job.teacher is not None:
+        add_teacher(part.features, job.teacher.path, material.part, task, recipe=recipe, progress=progress)
+    validation = cut(material.carved.validation, tokenizer, max_length=recipe.max_length)
+    inputs = _Inputs(part.features, validation.features, collator_for(model, tokenizer, task))
+    if recipe.mode == "linear_probe":
+        fitted = _fit_probe(job, model, inputs, objective, progress)
+    else:
+        prepared = prepare(model, recipe, new)
+        fitted = _fit_by_steps(job, prepared, inputs, objective, work=work, progress=progress)
+    logits = logits_of(fitted.model, validation.features, inputs.collate, batch_size=_EVALUATION_BATCH_SIZE)
+    counts = material.counts() | {"truncated": part.truncated, "validation_truncated": validation.truncated}
+    return _Learned(
+        model=fitted.model,
+        evaluation=evaluation_of(task, logits, material.carved.validation),
+        resolved=fitted.resolved | objective.facts(),
+        notes=fitted.notes | {"new_weights": new, "examples": counts, "precision": job.precision},
+        warnings=probe_warnings(fitted.model, new) if recipe.mode == "linear_probe" else [],
+    )
+
+
+class _Inputs(NamedTuple):
+    """What is learned from, what is chosen on, and how either becomes batches."""
+
+    part: list[Feature]
+    validation: list[Feature]
+    collate: Collate
+
+
+class _Fitted(NamedTuple):
+    """An ordinary model that has learned, the hyperparameters that it took, and notes."""
+
+    model: Any
+    resolved: dict[str, Any]
+    notes: dict[str, Any]
+
+
+def _fit_by_steps(
+    job: _Job, prepared: Prepared, inputs: _Inputs, objective: Objective, *, work: Path | None, progress: Progress
+) -> _Fitted:
+    """Train by gradient steps what learns in the recipe's mode."""
+    schedule = _schedule(job.recipe, len(inputs.part), job.precision)
+    trained = train(
+        prepared.model,
+        inputs.part,
+        inputs.collate,
+        schedule,
+        name=job.name,
+        objective=objective,
+        stopping=_stopping(job, inputs),
+        work=work,
+        progress=progress,
+    )
+    return _Fitted(prepared.finished(), schedule.resolved(), trained.notes(schedule.batch_size) | prepared.facts)
+
+
+def _fit_probe(job: _Job, model: Any, inputs: _Inputs, objective: Objective, progress: Progress) -> _Fitted:
+    """Fit the last layer alone, on features that are computed once."""
+    probed = fit_probe(
+        model.to(job.recipe.device),
+        inputs.part,
+        inputs.validation,
+        inputs.collate,
+        objective=objective,
+        evaluate=lambda logits: evaluation_of(job.task, logits, job.material.carved.validation),
+        precision=job.precision,
+        name=job.name,
+        progress=progress,
+    )
+    return _Fitted(model.to("cpu"), Probed.resolved(), probed.notes())
+
+
+def _stopping(job: _Job, inputs: _Inputs) -> EarlyStopping | None:
+    settings, task, validation = job.recipe.early_stopping, job.task, job.material.carved.validation
+    if settings is None:
+        return None
+
+    def evaluate(model: Any) -> Evaluation:
+        logits = logits_of(model, inputs.validation, inputs.collate, batch_size=_EVALUATION_BATCH_SIZE)
+        return evaluation_of(task, logits, validation)
+
+    steps_per_epoch = len(inputs.part) / job.recipe.batch_size
+    return EarlyStopping(
+        evaluate=evaluate,
+        every_steps=max(1.0, steps_per_epoch / settings.evaluations_per_epoch),
+        patience=settings.patience,
+    )
+
+
+def _schedule(recipe: TrainRecipe, examples: int, precision: str) -> Schedule:
     steps = max(1, math.ceil(recipe.epochs * math.ceil(examples / recipe.batch_size)))
     return Schedule(
         steps=steps,
@@ -150,71 +276,29 @@ def _schedule(recipe: TrainRecipe, examples: int) -> Schedule:
         weight_decay=recipe.weight_decay,
         seed=recipe.seed,
         device=recipe.device,
+        precision=precision,
+        report_to=recipe.report_to,
     )
 
 
-def _drawn(examples: Examples, most: int | None, seed: int) -> Examples:
-    """Return at most so many of the examples, drawn by the seed, in the order of the file."""
-    if most is None or most >= len(examples):
-        return examples
-    rows = sorted(np.random.default_rng(seed).choice(len(examples), size=most, replace=False).tolist())
-    return dataclasses.replace(
-        examples,
-        first=tuple(examples.first[row] for row in rows),
-        second=None if examples.second is None else tuple(examples.second[row] for row in rows),
-        labels=None if examples.labels is None else tuple(examples.labels[row] for row in rows),
-    )
-
-
-def _collator(model: Any, tokenizer: TextTokenizer, task: Task) -> Collate:
-    accepted = inspect.signature(model.forward).parameters
-    names = [name for name in _INPUTS if name in accepted]
-    return collator(tokenizer, names, torch.float32 if task.is_regression else torch.int64)
-
-
-def _validation_logits(
-    model: Any, validation: Examples, tokenizer: TextTokenizer, collate: Collate, max_length: int
-) -> npt.NDArray[np.float64]:
-    features: Sequence[Feature] = features_of(validation, tokenizer, max_length=max_length)
-    return logits_of(model, features, collate, batch_size=_EVALUATION_BATCH_SIZE)
-
-
-def _scores(task: Task, logits: npt.NDArray[np.float64], examples: Examples) -> dict[str, float | None]:
-    """Return each metric; None where it is not defined, as a correlation of constants."""
-    values = evaluate(task, logits, np.array(examples.labels))
-    return {metric: value if math.isfinite(value) else None for metric, value in values.items()}
-
-
-def _baseline(task: Task, train_part: Examples, validation: Examples) -> dict[str, float | None]:
-    """Score the answer that looks at no text: the commonest class of the train part, or, for scores, none at all."""
-    if task.is_regression:
-        # Any constant answer has no correlation with anything; zero is what knowing nothing is worth.
-        return dict.fromkeys(task.metrics, 0.0)
-    commonest = int(np.bincount(np.array(train_part.labels), minlength=task.outputs).argmax())
-    logits = np.zeros((len(validation), task.outputs))
-    logits[:, commonest] = 1
-    return _scores(task, logits, validation)
-
-
-def _counts(part: Examples, carved: Carved) -> dict[str, int]:
+def _resolved(job: _Job) -> dict[str, Any]:
+    """Return the recipe with what it left open."""
     return {
-        "train": len(part),
-        "train_available": len(carved.train),
-        "validation": len(carved.validation),
-        "unlabelled": len(carved.unlabelled),
+        "step": "train",
+        "encoder": _named(job.encoder),
+        "teacher": _named(job.teacher) if job.teacher is not None else None,
+        "task": job.task.name,
+        **job.recipe.model_dump(mode="json"),
+        "precision": job.precision,
+        "threads": job.threads,
+        "splits": job.splits.model_dump(mode="json"),
     }
 
 
-def _warnings(task: Task, scores: dict[str, float | None], baseline: dict[str, float | None]) -> list[str]:
-    metric = task.metrics[0]
-    score, floor = scores[metric], baseline[metric] or 0.0
-    if score is not None and score > floor:
-        return []
-    said = "not defined, since every answer is the same" if score is None else f"{score:.3f}"
-    nothing = "no correlation" if task.is_regression else "always answering the commonest class"
-    return [f"it has not learned {task.name}: {metric} on carved validation is {said}, and {nothing} gives {floor:.3f}"]
+def _named(artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {"name": manifest.name, "id": manifest.id, "recipe": manifest.recipe}
 
 
-def _headline(task: Task, scores: dict[str, float | None]) -> str:
-    score = scores[task.metrics[0]]
-    return f"{task.metrics[0]} " + ("not defined" if score is None else f"{score:.3f}")
+def _model_facts(model: Any) -> dict[str, Any]:
+    return {"dropout": model.config.to_dict().get("hidden_dropout_prob")}

@@ -93,7 +93,7 @@ def pretrain_masked_lm(
         },
         weights="trained",
         parents=(encoder.manifest.id,),
-        notes=trained.notes(recipe.steps * recipe.batch_size) | {"examples": len(features)},
+        notes=trained.notes(recipe.batch_size) | {"examples": len(features)},
     )
 
 

@@ -15,7 +15,10 @@ from benchkit.tasks.readers import read_split
 from benchkit.tasks.splits import carve
 from benchkit.tasks.table import TASKS
 from benchkit.train import finetune as room
-from benchkit.train.finetune import classifier_on, finetune
+from benchkit.train.classifier import classifier_on
+from benchkit.train.finetune import finetune
+from benchkit.train.material import drawn
+from benchkit.train.scores import baseline_of, score_warnings
 
 SPLITS = SplitRecipe(validation=40, unlabelled=20)
 RECIPE = TrainRecipe(epochs=12, learning_rate=3e-3, batch_size=16, max_length=16, threads=1)
@@ -48,7 +51,15 @@ def test_a_task_is_learned_beyond_the_commonest_class(learned):
     assert 0.4 < notes["baseline"]["accuracy"] < 0.6
     assert notes["last_loss"] < notes["first_loss"]
     assert notes["warnings"] == []
-    assert notes["examples"] == {"train": 100, "train_available": 100, "validation": 40, "unlabelled": 20}
+    assert notes["examples"] == {
+        "train": 100,
+        "train_available": 100,
+        "validation": 40,
+        "unlabelled": 20,
+        "empty": 0,
+        "truncated": 0,
+        "validation_truncated": 0,
+    }
     assert notes["steps"] == 12 * 7
 
 
@@ -100,8 +111,8 @@ def test_only_the_train_part_is_learned_from(pico_encoder, tiny_glue, tmp_path, 
         return real(model, features, *arguments, **named)
 
     texts = []
-    cut = room.features_of
-    monkeypatch.setattr(room, "features_of", lambda part, *a, **k: texts.append(part) or cut(part, *a, **k))
+    cut = room.cut
+    monkeypatch.setattr(room, "cut", lambda part, *a, **k: texts.append(part) or cut(part, *a, **k))
     monkeypatch.setattr(room, "train", spied)
     tuned(RECIPE.model_copy(update={"epochs": 0.1}), pico_encoder, tiny_glue, tmp_path / "out")
     assert seen == [len(carved.train)]
@@ -119,7 +130,7 @@ def test_max_examples_draws_by_the_seed(pico_encoder, tiny_glue, tmp_path):
     assert artifact.manifest.notes["examples"]["train_available"] == 100
     assert artifact.manifest.notes["steps"] == 2
     examples = carve(read_split(TASKS["sst2"], "train", tiny_glue), SPLITS).train
-    first, other = room._drawn(examples, 32, 0), room._drawn(examples, 32, 1)
+    first, other = drawn(examples, 32, 0), drawn(examples, 32, 1)
     assert set(first.first) != set(other.first)
     label_by_text = dict(zip(examples.first, examples.labels, strict=True))
     assert [label_by_text[text] for text in first.first] == list(first.labels)
@@ -150,7 +161,7 @@ def test_a_model_that_learned_nothing_says_so(pico_encoder, tiny_glue, tmp_path)
 )
 def test_the_warning_of_a_regression(score, warned):
     scores = {"spearman": score, "pearson": 0.5}
-    assert bool(room._warnings(TASKS["stsb"], scores, {"spearman": 0.0, "pearson": 0.0})) is warned
+    assert bool(score_warnings(TASKS["stsb"], scores, {"spearman": 0.0, "pearson": 0.0})) is warned
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_rate(pico_encoder, tiny_glue, tmp_path):
@@ -246,5 +257,5 @@ def test_the_baseline_answers_the_commonest_class_of_the_train_part(tiny_glue):
     examples = carve(read_split(TASKS["sst2"], "train", tiny_glue), SPLITS)
     ones = dataclasses.replace(examples.train, labels=(1,) * len(examples.train))
     share = sum(examples.validation.labels) / len(examples.validation)
-    baseline = room._baseline(TASKS["sst2"], ones, examples.validation)
+    baseline = baseline_of(TASKS["sst2"], ones, examples.validation)
     assert math.isclose(baseline["accuracy"], share)
