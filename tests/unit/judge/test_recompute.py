@@ -18,6 +18,7 @@ from benchkit.judge.ratios import ratio_measurement
 from benchkit.judge.recompute import exit_of, in_words, recompute, recompute_file
 from benchkit.judge.score_pairs import compare_answers
 from benchkit.stats.summaries import exact_statistics, measured, peak_statistics
+from benchkit.tasks.own import Columns, task_from
 from benchkit.tasks.table import task_named
 
 ARTIFACT = {"name": "tiny", "id": "1", "precision": "fp32", "sha256": "0", "size_bytes": 10}
@@ -203,6 +204,34 @@ def test_raw_values_that_do_not_fit_together_are_told_and_do_not_crash(tmp_path:
     [result] = results_of(tmp_path, edited(compared, change, resealed=True))
     assert len(result.deviations) == 2
     assert "cannot be made" in str(result.deviations[0].recomputed)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_an_own_task_needs_no_task_file(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "mine.csv").write_text("text,label\na,0\nb,1\nc,2\n")
+    task = task_from(str(tmp_path / "mine.csv"), columns=Columns(text="text", kind=kind))
+    answers = np.array([[1, 0, 2, 1] * 20, [1, 0, 1, 0] * 20, [1, 0, 0, 1] * 20])
+    compared = record(compare_answers(task, answers).measurements(), kind="compare")
+    (tmp_path / "mine.csv").unlink()
+    [result] = results_of(tmp_path, compared.as_json())
+    assert result.fits, result.deviations
+    assert result.figures == len(task.metrics)
+
+    def change(value: dict[str, Any]) -> None:
+        value["measurements"]["score_difference"]["statistics"][task.metrics[0]]["value"] += 0.01
+
+    assert not results_of(tmp_path / "edited", edited(compared, change, resealed=True))[0].fits
+
+
+def test_a_task_of_a_record_is_never_a_path(tmp_path: Path, compared: Record) -> None:
+    (tmp_path / "mine.toml").write_text('text = "text"\n')
+
+    def change(value: dict[str, Any]) -> None:
+        value["measurements"]["score_difference"]["details"]["task"] = str(tmp_path / "mine.toml")
+        value["measurements"]["score_difference"]["details"].pop("metrics")
+
+    [result] = results_of(tmp_path, edited(compared, change, resealed=True))
+    assert "cannot be made: 'metrics'" in str(result.deviations[0].recomputed)
 
 
 def test_lines_that_are_no_records_are_told_by_their_place(tmp_path: Path, profile: Record) -> None:

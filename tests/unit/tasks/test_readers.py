@@ -47,6 +47,17 @@ def test_cola_has_no_header_but_its_test_file_has(tmp_path: Path) -> None:
     assert (test.first, test.labels) == (("unknown",), None)
 
 
+def test_ax_has_labels_in_the_diagnostics_only(tmp_path: Path) -> None:
+    task = task_named("ax")
+    put(tmp_path, "AX/AX.tsv", "index\tsentence1\tsentence2\n0\ta\tb\n")
+    put(tmp_path, "AX/diagnostic-full.tsv", "Logic\tDomain\tPremise\tHypothesis\tLabel\n\tNews\ta\tb\tneutral\n")
+    test, labelled = (read_split(task, split, tmp_path) for split in ("test", "validation"))
+    assert (test.first, test.second, test.labels) == (("a",), ("b",), None)
+    assert (labelled.first, labelled.second, labelled.labels) == (("a",), ("b",), (1,))
+    with pytest.raises(BenchkitError, match="unknown split 'train'"):
+        read_split(task, "train", tmp_path)
+
+
 def test_names_are_numbered_by_the_task(tmp_path: Path) -> None:
     put(tmp_path, "RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tnot_entailment\n1\tc\td\tentailment\n")
     assert read_split(task_named("rte"), "validation", tmp_path).labels == (1, 0)
