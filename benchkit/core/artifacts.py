@@ -113,6 +113,20 @@ def staged_artifact(folder: Path, *, sources: Sequence[Path] = ()) -> Iterator[P
             benchkit did not make: it would be lost.
     """
     folder = folder.absolute()
+    check_replaceable(folder)
+    if any(source.resolve() == folder.resolve() for source in sources):
+        raise BenchkitError(f"'{folder}' is what it is made from", remedy="give another folder: -o DIR")
+    with staged_folder(folder) as out:
+        yield out
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse a place that no artifact may take: what benchkit did not make is never replaced.
+
+    Raises:
+        BenchkitError: `folder` is a file or a mount point, or holds something else than an artifact.
+    """
+    folder = folder.absolute()
     if folder.is_file() or os.path.ismount(folder):
         what = "a file" if folder.is_file() else "a mount point, which no folder can take the place of"
         raise BenchkitError(f"'{folder}' is {what}", remedy="give a folder inside of it or beside it: -o DIR")
@@ -121,10 +135,6 @@ def staged_artifact(folder: Path, *, sources: Sequence[Path] = ()) -> Iterator[P
             f"'{folder}' is not empty and holds no {MANIFEST}, so it is not replaced",
             remedy="give another folder: -o DIR",
         )
-    if any(source.resolve() == folder.resolve() for source in sources):
-        raise BenchkitError(f"'{folder}' is what it is made from", remedy="give another folder: -o DIR")
-    with staged_folder(folder) as out:
-        yield out
 
 
 def load_artifact(path: Path, *, allow_pickle: bool = False) -> Artifact:

@@ -83,7 +83,6 @@ STEPS = Registry(
         "toy-encoder": "benchkit.train.toy:make_toy_encoder",
         "pretrain": "benchkit.train.pretrain:pretrain_masked_lm",
         "train": "benchkit.train.finetune:finetune",
-        "train-file": "benchkit.train.recipe_file:train_from_file",
         "merge": "benchkit.merge.run:merge",
         "merge-file": "benchkit.merge.recipe_file:merge_from_file",
         "random-checkpoint": "benchkit.export.presets:random_checkpoint",

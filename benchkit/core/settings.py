@@ -8,6 +8,7 @@ import re
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +19,10 @@ from benchkit.core.errors import BenchkitError
 SettingT = TypeVar("SettingT", bound=pydantic.BaseModel)
 
 
-def load_toml(path: Path, model: type[SettingT]) -> SettingT:
-    """Read a TOML file into a settings model.
+def load_toml(
+    path: Path, model: type[SettingT], *, prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> SettingT:
+    """Read a TOML file into a settings model; `prepare` may change the plain data before it is validated.
 
     Raises:
         BenchkitError: Missing file, broken TOML, unknown key, wrong type or value; names file and line.
@@ -36,7 +39,7 @@ def load_toml(path: Path, model: type[SettingT]) -> SettingT:
         raise BenchkitError(
             f"{path}: not valid TOML: {error}", remedy="mend the line that the message names"
         ) from error
-    return validated(value, model, where=str(path), text=text)
+    return validated(prepare(value) if prepare else value, model, where=str(path), text=text)
 
 
 def validated(value: dict[str, Any], model: type[SettingT], *, where: str, text: str = "") -> SettingT:

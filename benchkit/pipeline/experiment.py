@@ -1,6 +1,6 @@
 """What an experiment file may say. Every key is checked here, before anything heavy is imported."""
 
-import tomllib
+import graphlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import pydantic
 from benchkit.bench.matrix import Matrix
 from benchkit.bench.score import ScoreSettings
 from benchkit.bench.timing import Schedule
-from benchkit.core.errors import BenchkitError
 from benchkit.core.frozen import Setting
+from benchkit.core.overrides import beside, load_overridden
 from benchkit.core.recipes import (
     ExportRecipe,
     MergeRecipe,
@@ -21,7 +21,6 @@ from benchkit.core.recipes import (
     SplitRecipe,
     ToyEncoderRecipe,
 )
-from benchkit.core.settings import load_toml, validated
 from benchkit.stats.summaries import MIN_RUNS
 from benchkit.tasks.table import task_named
 
@@ -72,6 +71,12 @@ class TrainSettings(RecipeByTask):
 
     encoder: str
     teacher: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _a_teacher_and_what_it_teaches(self) -> "TrainSettings":
+        if (self.teacher is None) != (self.distill is None):
+            raise ValueError("'teacher' and 'distill' belong together: give both or neither")
+        return self
 
 
 class MergeSettings(MergeRecipe):
@@ -133,7 +138,7 @@ class Experiment(Setting):
     Attributes:
         name: Names the folders models/NAME and reports/NAME.
         title: Heading of the page.
-        tasks: Task names.
+        tasks: Task names, or task files (.toml) beside the experiment file.
         data: Folder of the data in GLUE's layout; --data overrides it.
         toy_data: Make the toy tasks instead of reading a folder.
         splits: How train is carved.
@@ -164,12 +169,16 @@ class Experiment(Setting):
 
     @pydantic.model_validator(mode="after")
     def _names_are_known(self) -> "Experiment":
-        for task in self.tasks:
-            task_named(task)
+        names = [task_named(task).name for task in self.tasks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two tasks are called '{twice[0]}'")
         for name, train in self.train.items():
             _known("encoder", train.encoder, self.encoder, f"[train.{name}]")
+            if train.teacher is not None:
+                _known("candidate", train.teacher, (*self.train, *self.merge), f"[train.{name}]")
             for task in train.by_task:
-                _known("task", task, self.tasks, f"[train.{name}.by_task]")
+                _known("task", task, names, f"[train.{name}.by_task]")
         for name, merge in self.merge.items():
             _known("candidate", merge.donor, self.train, f"[merge.{name}]")
             _known("encoder", merge.base, self.encoder, f"[merge.{name}]")
@@ -179,7 +188,21 @@ class Experiment(Setting):
         both = sorted(set(self.train) & set(self.merge))
         if both:
             raise ValueError(f"candidate '{both[0]}' is both trained and merged")
+        self.candidates_in_order()
         return self
+
+    def candidates_in_order(self) -> list[str]:
+        """Return the candidates, each after its teacher or its donor; else in the order of the file.
+
+        Raises:
+            ValueError: Candidates that need each other.
+        """
+        needs: dict[str, list[str]] = {name: [one.teacher] if one.teacher else [] for name, one in self.train.items()}
+        needs |= {name: [merge.donor] for name, merge in self.merge.items()}
+        try:
+            return list(graphlib.TopologicalSorter(needs).static_order())
+        except graphlib.CycleError as error:
+            raise ValueError(f"candidates that are made from each other: {' -> '.join(error.args[1])}") from error
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -188,29 +211,11 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         BenchkitError: As `load_toml`, or an override that is no `key=value`.
     """
-    if not overrides:
-        return load_toml(path, Experiment)
-    load_toml(path, Experiment)  # Mistakes of the file are told with their lines, before those of the overrides.
-    value = tomllib.loads(path.read_text(encoding="utf-8"))
-    for override in overrides:
-        _set(value, override)
-    return validated(value, Experiment, where=f"{path} with --set {' '.join(overrides)}")
 
+    def prepare(value: dict[str, Any]) -> dict[str, Any]:
+        return value | {"tasks": beside(path.parent, value["tasks"])} if "tasks" in value else value
 
-def _set(value: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise BenchkitError(f"--set '{override}' has no '='", remedy="write --set train.small.epochs=1")
-    try:
-        parsed = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = text  # A bare word is taken as a string: shells eat the quotes that TOML wants.
-    *tables, last = key.split(".")
-    for table in tables:
-        value = value.setdefault(table, {})
-        if not isinstance(value, dict):
-            raise BenchkitError(f"--set '{override}': '{table}' is no table", remedy="edit the file for keys of a list")
-    value[last] = parsed
+    return load_overridden(path, Experiment, overrides, prepare=prepare)
 
 
 def _known(kind: str, name: str, names: Any, where: str) -> None:

@@ -11,6 +11,7 @@ from benchkit.core.progress import Progress
 from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
 from benchkit.core.store import file_sha256
 from benchkit.pipeline.experiment import EncoderSettings, Experiment
+from benchkit.pipeline.inputs import folder_of, task_facts
 from benchkit.pipeline.steps import Step
 from benchkit.tasks.table import Task, task_named
 
@@ -38,11 +39,11 @@ def encoder_name(name: str) -> str:
     return f"encoder-{name}"
 
 
-def artifact_names(experiment: Experiment, candidates: Sequence[str] = ()) -> list[tuple[str, str]]:
+def artifact_names(experiment: Experiment, candidates: Sequence[str] = ()) -> list[tuple[Task, str]]:
     """List (task, step name) of every ONNX artifact, or of some candidates' ones, in the order of the page."""
     return [
-        (task, _onnx_name(candidate, task, precision))
-        for task in experiment.tasks
+        (task, _onnx_name(candidate, task.name, precision))
+        for task in map(task_named, experiment.tasks)
         for candidate in (candidates or (*experiment.train, *experiment.merge))
         for precision in dict.fromkeys(("fp32", *experiment.precisions))
     ]
@@ -57,11 +58,11 @@ def _encoder_steps(
 ) -> list[Step]:
     step_name = encoder_name(name)
     if settings.toy is None:
-        return [_fetched_encoder(step_name, settings)]
+        return [fetched_encoder(step_name, settings)]
     toy = settings.toy
     raw_name = f"{step_name}-raw" if settings.pretrain else step_name
 
-    def make_raw(out: Path, _made: Mapping[str, Artifact], progress: Progress) -> None:
+    def make_raw(out: Path, _made: Mapping[str, Artifact], progress: Progress, _work: Path) -> None:
         STEPS.get("toy-encoder")(toy, name=raw_name, data=data, out=out, progress=progress)
 
     resolved = {"toy": toy.model_dump(), "data": dict(data_sha256)}
@@ -69,9 +70,10 @@ def _encoder_steps(
     if settings.pretrain is None:
         return [raw]
     recipe = settings.pretrain
-    tasks = tuple(map(task_named, experiment.tasks))
+    # A user's own task lies elsewhere; what all encoders may learn from is the text that the experiment has.
+    tasks = tuple(task for task in map(task_named, experiment.tasks) if task.home is None)
 
-    def pretrain(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+    def pretrain(out: Path, made: Mapping[str, Artifact], progress: Progress, _work: Path) -> None:
         STEPS.get("pretrain")(
             recipe, encoder=made[raw_name], data=data, tasks=tasks, name=step_name, out=out, progress=progress
         )
@@ -80,11 +82,12 @@ def _encoder_steps(
     return [raw, Step(name=step_name, kind="pretrain", settings=learned, inputs=(raw_name,), make=pretrain)]
 
 
-def _fetched_encoder(step_name: str, settings: EncoderSettings) -> Step:
+def fetched_encoder(step_name: str, settings: EncoderSettings, *, seed: int = 0) -> Step:
+    """Return the step that brings an encoder from its source; `seed` is for random weights."""
     source = settings.source
     assert source is not None
 
-    def make(out: Path, _made: Mapping[str, Artifact], progress: Progress) -> None:
+    def make(out: Path, _made: Mapping[str, Artifact], progress: Progress, _work: Path) -> None:
         STEPS.get("encoder")(
             source,
             name=step_name,
@@ -92,14 +95,22 @@ def _fetched_encoder(step_name: str, settings: EncoderSettings) -> Step:
             revision=settings.revision,
             tokenizer=settings.tokenizer,
             allow_pickle=settings.allow_pickle,
+            seed=seed,
             progress=progress,
         )
 
+    return Step(name=step_name, kind="encoder", settings=encoder_facts(settings, seed=seed), inputs=(), make=make)
+
+
+def encoder_facts(settings: EncoderSettings, *, seed: int = 0) -> dict[str, Any]:
+    """Return what determines an encoder that comes from a source, as far as it is known without fetching it."""
+    source = settings.source
+    assert source is not None
     resolved = settings.model_dump(mode="json", exclude_none=True)
     # A source's name stays when what is in it changes.
     resolved["content"] = _content(source, allow_pickle=settings.allow_pickle)
     resolved["tokenizer_content"] = _tokenizer_content(settings.tokenizer)
-    return Step(name=step_name, kind="encoder", settings=resolved, inputs=(), make=make)
+    return resolved | ({"seed": seed} if seed and source.startswith("arch:") else {})
 
 
 class _TaskScope(NamedTuple):
@@ -113,7 +124,7 @@ class _TaskScope(NamedTuple):
     def settings(self) -> dict[str, Any]:
         """Return what determines the steps that read the data."""
         splits = self.experiment.splits.model_dump()
-        return {"task": self.task.name, "data": self.data_sha256, "splits": splits}
+        return task_facts(self.task) | {"data": self.data_sha256, "splits": splits}
 
 
 def _content(source: str, *, allow_pickle: bool) -> str | None:
@@ -141,8 +152,10 @@ def _package_version(package: str) -> str | None:
 
 def _candidate_steps(scope: _TaskScope) -> list[Step]:
     experiment, task = scope.experiment, scope.task
-    steps = [_train_step(scope, candidate) for candidate in experiment.train]
-    steps += [_merge_step(scope, candidate) for candidate in experiment.merge]
+    steps = [
+        _train_step(scope, candidate) if candidate in experiment.train else _merge_step(scope, candidate)
+        for candidate in experiment.candidates_in_order()
+    ]
     for candidate in (*experiment.train, *experiment.merge):
         steps.append(_export_step(candidate, experiment, task))
         steps += [
@@ -157,22 +170,26 @@ def _train_step(scope: _TaskScope, candidate: str) -> Step:
     train = scope.experiment.train[candidate]
     recipe = train.for_task(scope.task.name)
     name, source = f"{candidate}-{scope.task.name}", encoder_name(train.encoder)
+    teacher = None if train.teacher is None else f"{train.teacher}-{scope.task.name}"
 
-    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress, work: Path) -> None:
         STEPS.get("train")(
             recipe,
             encoder=made[source],
+            teacher=None if teacher is None else made[teacher],
             task=scope.task,
-            data=scope.data,
+            data=folder_of(scope.task, scope.data),
             splits=scope.experiment.splits,
             name=name,
             candidate=candidate,
             out=out,
+            work=work,
             progress=progress,
         )
 
-    settings = scope.settings() | {"train": recipe.model_dump()}
-    return Step(name=name, kind="train", settings=settings, inputs=(source,), make=make)
+    settings = scope.settings() | {"train": recipe.model_dump(mode="json")}
+    inputs = (source,) if teacher is None else (source, teacher)
+    return Step(name=name, kind="train", settings=settings, inputs=inputs, make=make)
 
 
 def _merge_step(scope: _TaskScope, candidate: str) -> Step:
@@ -181,14 +198,14 @@ def _merge_step(scope: _TaskScope, candidate: str) -> Step:
     name, donor, base = f"{candidate}-{scope.task.name}", f"{merge.donor}-{scope.task.name}", encoder_name(merge.base)
     donor_base = encoder_name(scope.experiment.train[merge.donor].encoder)
 
-    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress, _work: Path) -> None:
         STEPS.get("merge")(
             recipe,
             donor=made[donor],
             donor_base=made[donor_base],
             base=made[base],
             task=scope.task,
-            data=scope.data,
+            data=folder_of(scope.task, scope.data),
             splits=scope.experiment.splits,
             name=name,
             candidate=candidate,
@@ -204,7 +221,7 @@ def _export_step(candidate: str, experiment: Experiment, task: Task) -> Step:
     name, source = _onnx_name(candidate, task.name, "fp32"), f"{candidate}-{task.name}"
     recipe = experiment.export
 
-    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress, _work: Path) -> None:
         EXPORTERS.get("torch")(recipe, checkpoint=made[source], name=name, out=out, progress=progress)
 
     return Step(name=name, kind="export", settings=recipe.model_dump(), inputs=(source,), make=make)
@@ -214,7 +231,7 @@ def _quantize_step(candidate: str, experiment: Experiment, task: Task, precision
     name, source = _onnx_name(candidate, task.name, precision), _onnx_name(candidate, task.name, "fp32")
     recipe = experiment.quantize
 
-    def make(out: Path, made: Mapping[str, Artifact], progress: Progress) -> None:
+    def make(out: Path, made: Mapping[str, Artifact], progress: Progress, _work: Path) -> None:
         QUANTIZERS.get(precision)(recipe, source=made[source], name=name, out=out, progress=progress)
 
     settings = recipe.model_dump() | {"precision": precision}

@@ -18,9 +18,9 @@ from benchkit.core.store import canonical_json, digest, explained_writes, file_s
 from benchkit.host.facts import host_facts
 from benchkit.pipeline.experiment import Experiment, Sweep
 from benchkit.pipeline.graph import artifact_names, steps_of
+from benchkit.pipeline.inputs import folder_of, split_file, task_facts, train_digest
 from benchkit.pipeline.steps import Step, Workshop
 from benchkit.report.page import write_report
-from benchkit.tasks.readers import read_split
 from benchkit.tasks.table import Task, task_named
 from benchkit.tasks.toy import write_toy_tasks
 
@@ -75,15 +75,7 @@ def run_experiment(
         artifacts = _make_all(steps_of(experiment, folder, _train_digests(experiment, folder)), workshop, progress)
         out = reports / experiment.name
         records = [
-            _scored(
-                experiment,
-                task_named(task),
-                artifacts[name],
-                data=folder,
-                workshop=workshop,
-                out=out,
-                progress=progress,
-            )
+            _scored(experiment, task, artifacts[name], data=folder, workshop=workshop, out=out, progress=progress)
             for task, name in artifact_names(experiment)
         ]
         for sweep in experiment.sweep:
@@ -111,7 +103,8 @@ def plan_experiment(
         source = f"from {', '.join(step.inputs)}" if step.inputs else str(step.settings.get("source", ""))
         planned.append(Planned(step.name, step.kind, artifact is not None, source))
     planned += [
-        Planned(name, "score", False, f"{task}, {experiment.score.split}") for task, name in artifact_names(experiment)
+        Planned(name, "score", False, f"{task.name}, {experiment.score.split}")
+        for task, name in artifact_names(experiment)
     ]
     planned += [_planned_sweep(experiment, sweep) for sweep in experiment.sweep]
     return planned
@@ -147,9 +140,11 @@ def _data_folder(experiment: Experiment, data: Path | None, workshop: Workshop, 
     given = data or experiment.data
     if experiment.toy_data is None and given is not None:
         return given
-    tasks = [task_named(name) for name in experiment.tasks]
+    tasks = [task for task in map(task_named, experiment.tasks) if task.home is None]
     toy, folder = experiment.toy_data, workshop.folder / "data"
-    key = digest({"toy": toy.model_dump()} if toy is not None else {"hub": sorted(experiment.tasks)})
+    if toy is None and not tasks:
+        return folder  # Every task says itself where it lies.
+    key = digest({"toy": toy.model_dump()} if toy is not None else {"hub": sorted(task.name for task in tasks)})
     if workshop.recall("data", key) is None or not folder.is_dir():
         if folder.is_dir() and not workshop.is_kept("data"):
             raise BenchkitError(
@@ -170,13 +165,8 @@ def _train_digests(experiment: Experiment, folder: Path, *, strict: bool = True)
     """Return the digest of each task's train file, so that a changed file makes its steps again."""
     digests = {}
     for task in map(task_named, experiment.tasks):
-        path = folder / task.folder / "train.tsv"
-        if not strict and not path.is_file():
-            digests[task.name] = "not read"
-            continue
-        if not path.is_file():
-            raise BenchkitError(f"no training data for '{task.name}' at '{path}'", remedy="--data DIR in GLUE's layout")
-        digests[task.name] = file_sha256(path)
+        is_read = strict or split_file(task, "train", folder).is_file()
+        digests[task.name] = train_digest(task, folder) if is_read else "not read"
     return digests
 
 
@@ -189,7 +179,8 @@ def _make_all(steps: Sequence[Step], workshop: Workshop, progress: Progress) -> 
             progress(f"{label}: reused")
             made[step.name] = finished
             continue
-        progress(label)
+        changes = workshop.changes(step, made)
+        progress(f"{label}: made again, since {'; '.join(changes)}" if changes else label)
 
         def told(message: str, done: float | None = None, label: str = label) -> None:
             progress(f"{label}: {message}", done)
@@ -209,13 +200,13 @@ def _scored(
     progress: Progress,
 ) -> Record:
     settings, name = experiment.score, artifact.manifest.name
-    examples = read_split(task, settings.split, data)
+    path = split_file(task, settings.split, data)
     key = digest(
         [
             artifact.manifest.id,
-            task.name,
+            task_facts(task),
             settings.model_dump(),
-            examples.sha256,
+            file_sha256(path) if path.is_file() else None,  # What is wrong with it, `score` says best.
             host_facts().id,
             host_facts().versions,
         ]
@@ -224,7 +215,7 @@ def _scored(
     if kept is not None and all((out / file).is_file() for file in kept["files"]):
         return Record.model_validate(kept)
     progress(f"score {name}")
-    record = score(artifact, task, data, settings, predictions=out, progress=progress)
+    record = score(artifact, task, folder_of(task, data), settings, predictions=out, progress=progress)
     workshop.keep(f"score-{name}", key, record.as_json())
     return record
 
