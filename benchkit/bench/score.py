@@ -1,44 +1,58 @@
 """Score an artifact on a task through the same runtime and settings as `profile`, and make a record of it."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pydantic
 
+from benchkit.bench.predictions import keep_predictions, keep_submission
 from benchkit.bench.record import seal
 from benchkit.bench.targets import cache_folder
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.frozen import Setting
 from benchkit.core.progress import Progress, silent
-from benchkit.core.records import Cell, Measured, Noise, Record
+from benchkit.core.records import Cell, Measured, Measurement, Noise, NotMeasured, Record
 from benchkit.core.registry import RUNTIMES
-from benchkit.core.store import canonical_json, file_sha256, locked, staged_folder, utc_now, write_text
+from benchkit.core.store import file_sha256, locked, staged_folder, utc_now
 from benchkit.host.facts import host_facts
 from benchkit.runtimes.protocol import SessionOptions
+from benchkit.tasks.answering import Answerer
+from benchkit.tasks.batching import WINDOW_EXAMPLES
 from benchkit.tasks.label_order import label_order
-from benchkit.tasks.readers import Examples, read_split
+from benchkit.tasks.official import DataState, Tally, state_of
+from benchkit.tasks.readers import Examples, stream_split
 from benchkit.tasks.scoring import Scored, score_session
 from benchkit.tasks.table import Task
 from benchkit.tasks.tokenization import load_tokenizer
 from benchkit.tasks.toy import write_toy_tasks
+
+# Where calls may run at the same time, so many of them on one core each take less time than one after the other on
+# all cores: small encoders have little to share out. onnxruntime's Run is thread-safe and lets go of Python's lock;
+# torch keeps one number of threads for the whole process, and OpenVINO one request for each compiled model.
+_CALLS_RUN_TOGETHER = {("onnxruntime", "cpu")}
 
 
 class ScoreSettings(Setting):
     """How an artifact is called while it is scored.
 
     Attributes:
-        batch_size: Examples per call. A dynamically quantized artifact answers differently in other batches,
-            so it is scored as it will be called.
+        batch_size: Examples per call. None looks whether batches change the answers, as they do where activations
+            are quantized by the batch's range: such an artifact is scored one at a time, others by `batch_tokens`.
+        batch_tokens: Most tokens per call, padding included.
         max_length: Longest input in tokens; longer ones are truncated and counted.
         split: "validation" is GLUE's dev set.
         runtime: Name in the table of runtimes.
         device: "cpu" or "cuda".
-        threads: Threads inside one operator.
-        seed: Seed of the bootstrap.
+        threads: Cores that are used: threads inside one operator, or calls at once on one thread each.
+        seed: Seed of the bootstrap, and of the sample that shows what batches change.
     """
 
-    batch_size: pydantic.PositiveInt = 1
+    batch_size: pydantic.PositiveInt | None = None
+    # Small enough for the activations of a small encoder to stay in a core's cache, large enough for its matrices.
+    batch_tokens: pydantic.PositiveInt = 512
     max_length: int = pydantic.Field(default=128, ge=4)
     split: str = "validation"
     runtime: str = "onnxruntime"
@@ -54,52 +68,69 @@ def score(
     settings: ScoreSettings,
     *,
     predictions: Path | None = None,
+    submission: Path | None = None,
     progress: Progress = silent,
 ) -> Record:
     """Score an artifact on one split of a task.
 
     Args:
         artifact: What the runtime opens.
-        task: Row of the task table.
-        data: Folder in the layout of the GLUE download.
+        task: Row of the task table, or one's own task.
+        data: Folder in the layout of the GLUE download; a task that knows its own folder does not look at it.
         settings: How the artifact is called.
         predictions: Folder for the per-example answers, so that two artifacts can be compared on the same
             examples; None keeps none.
+        submission: Folder for the answers in the form that GLUE's site takes; None writes none.
         progress: Told after each call.
+
+    Returns:
+        A record; its score is not measured where the split has no labels.
 
     Raises:
         BenchkitError: No tokenizer, no head for this task, labels in no order that fits, broken data.
     """
-    examples = read_split(task, settings.split, data)
+    tally, source = Tally(), []
+    chunks = _tallied(stream_split(task, settings.split, data, rows=WINDOW_EXAMPLES), task, tally, source)
+    first = next(chunks)  # What is wrong with the data is said before a model is loaded.
     started_at_utc = utc_now()
-    answered = score_examples(artifact, task, examples, settings, progress=progress)
+    answered = score_examples(
+        artifact,
+        task,
+        itertools.chain((first,), chunks),
+        settings,
+        total=_rows_about(task, settings.split, data),
+        progress=progress,
+    )
     scored = answered.scored
+    state = state_of(
+        task,
+        settings.split,
+        rows=tally.rows,
+        labels=tally.labels,
+        sha256=tally.sha256,
+        text_bytes=tally.text_bytes,
+        score_sum=tally.score_sum,
+    )
     files = {}
     if predictions is not None:
         name = f"predictions-{artifact.manifest.id}-{task.name}-{settings.split}.json"
-        _keep(predictions / name, scored, artifact=artifact.manifest.id, examples=examples)
+        keep_predictions(
+            predictions / name, scored, artifact=artifact.manifest.id, task=task, split=settings.split, tally=tally
+        )
         files = {name: file_sha256(predictions / name)}
+    if submission is not None:
+        keep_submission(submission, scored, task=task, split=settings.split)
     return seal(
         kind="score",
         artifact=artifact.facts(),
-        cell=Cell(
-            runtime=settings.runtime,
-            device=settings.device,
-            provider=answered.provider,
-            threads=settings.threads,
-            batch_size=settings.batch_size,
-            scenario="score",
-            padding="longest",
-            task=task.name,
-            split=settings.split,
-        ),
+        cell=_cell(task, settings, answered),
         host=host_facts(),
         started_at_utc=started_at_utc,
         elapsed_s=round(scored.elapsed_s, 3),
         seed=settings.seed,
-        measurements={"score": Measured(unit="ratio", statistics=scored.statistics)},
+        measurements={"score": _measurement(task, scored, state, source=source[0], sha256=tally.sha256)},
         noise=Noise(verdict="clean"),
-        warnings=answered.warnings,
+        warnings=(*_state_warnings(task, settings.split, state), *answered.warnings),
         files=files,
     )
 
@@ -113,9 +144,24 @@ class Answered(NamedTuple):
 
 
 def score_examples(
-    artifact: Artifact, task: Task, examples: Examples, settings: ScoreSettings, *, progress: Progress = silent
+    artifact: Artifact,
+    task: Task,
+    examples: Examples | Iterable[Examples],
+    settings: ScoreSettings,
+    *,
+    total: int | None = None,
+    progress: Progress = silent,
 ) -> Answered:
-    """Run an artifact on given examples, whatever part of the data they are; raises as `score`."""
+    """Run an artifact on given examples, whatever part of the data they are; raises as `score`.
+
+    Args:
+        artifact: What the runtime opens.
+        task: What is asked.
+        examples: The examples, whole or in chunks.
+        settings: How the artifact is called.
+        total: Examples there will be, about; None where nobody knows.
+        progress: Told after each call.
+    """
     called = artifact.manifest.name
     if artifact.manifest.weights == "random":
         raise BenchkitError(
@@ -128,16 +174,22 @@ def score_examples(
         )
     tokenizer = load_tokenizer(artifact.folder)
     order = label_order(artifact.config(), task, f"'{called}'")
-    options = SessionOptions(device=settings.device, threads=settings.threads)
+    together = settings.threads if (settings.runtime, settings.device) in _CALLS_RUN_TOGETHER else 1
+    options = SessionOptions(device=settings.device, threads=settings.threads // together)
     session = RUNTIMES.get(settings.runtime)().open(artifact.model_file, options)
     scored = score_session(
-        session,
-        tokenizer,
-        task,
+        Answerer(
+            session=session,
+            tokenizer=tokenizer,
+            task=task,
+            max_length=min(settings.max_length, tokenizer.max_positions or settings.max_length),
+            calls_at_once=together,
+        ),
         examples,
         batch_size=settings.batch_size,
-        max_length=min(settings.max_length, tokenizer.max_positions or settings.max_length),
+        batch_tokens=settings.batch_tokens,
         label_order=order.order,
+        total=len(examples) if isinstance(examples, Examples) else total,
         seed=settings.seed,
         progress=progress,
     )
@@ -145,24 +197,90 @@ def score_examples(
     return Answered(scored, session.proof().provider, warnings)
 
 
-def _keep(path: Path, scored: Scored, *, artifact: str, examples: Examples) -> None:
-    """Write the per-example logits beside the records."""
-    value = {
-        "artifact": artifact,
-        "task": examples.task,
-        "split": examples.split,
-        "data_sha256": examples.sha256,
-        "logits": [[float(f"{logit:.7g}") for logit in row] for row in scored.logits],
+def splits_of(task: Task, split: str, data: Path) -> tuple[str, ...]:
+    """Return the split, and its mismatched half where the task has one and its file is there."""
+    other = f"{split}_mismatched"
+    file = task.layout.files.get(other)
+    is_there = file is not None and ((task.home or data) / task.folder / file).is_file()
+    return (split, other) if is_there else (split,)
+
+
+def _tallied(chunks: Iterable[Examples], task: Task, tally: Tally, source: list[str]) -> Iterator[Examples]:
+    """Yield chunks and keep their figures and where they come from."""
+    for chunk in chunks:
+        tally.add(task, chunk)
+        source[:] = [chunk.source]
+        yield chunk
+
+
+def _rows_about(task: Task, split: str, data: Path) -> int | None:
+    """Return the lines of a text file, for progress: its examples, but for a header and for lines inside quotes."""
+    layout = task.layout.of_split(split)
+    if layout.format == "parquet":
+        return None
+    with ((task.home or data) / task.folder / task.layout.files[split]).open("rb") as file:
+        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    return max(1, lines - (layout.format != "jsonl" and not layout.headless))
+
+
+def _cell(task: Task, settings: ScoreSettings, answered: Answered) -> Cell:
+    scored = answered.scored
+    return Cell(
+        runtime=settings.runtime,
+        device=settings.device,
+        provider=answered.provider,
+        threads=settings.threads,
+        batch_size=scored.batching.examples or scored.largest_batch,
+        batch_tokens=scored.batching.tokens,
+        scenario="score",
+        padding="longest",
+        task=task.name,
+        split=settings.split,
+    )
+
+
+def _measurement(task: Task, scored: Scored, state: DataState, *, source: str, sha256: str) -> Measurement:
+    if scored.labels is None:
+        return NotMeasured(
+            reason="no_labels",
+            detail=f"{source} has no labels; {len(scored.logits):,} examples were answered",
+            remedy="score --split validation, or send the answers in: --submission DIR",
+        )
+    details: dict[str, Any] = {
+        "headline": task.metrics[0],
+        "metrics": list(task.metrics),
+        "data": {
+            "source": source,
+            "sha256": sha256,
+            "rows": state.rows,
+            "official_rows": state.official_rows,
+            "state": state.state,
+        },
+        "batching": scored.batching_details(),
+        "truncated": scored.truncated,
+        "empty": scored.empty,
+        "padding_waste": round(scored.padding_waste, 4),
+        "examples_per_s": float(f"{scored.examples_per_s:.4g}"),
+        "bootstrap_draws": {name: bounds.draws for name, bounds in scored.bounds.items()},
     }
-    write_text(path, canonical_json(value) + "\n")
+    return Measured(unit="ratio", statistics=scored.statistics, details=details)
+
+
+def _state_warnings(task: Task, split: str, state: DataState) -> tuple[str, ...]:
+    if state.state not in ("subset", "altered"):
+        return ()
+    kind = "a subset of the official data" if state.state == "subset" else "altered data"
+    return (f"{task.name} {split} is {kind} ({state.said}): not comparable with published scores",)
 
 
 def data_for(task: Task, data: Path | None) -> Path:
-    """Return the folder that a task is read from; toy tasks are made when none is given.
+    """Return the folder that a task is read from: its own, the one given, or toy tasks made now.
 
     Raises:
         BenchkitError: A task of other origin, and no folder.
     """
+    if task.home is not None:
+        return task.home
     if data is not None:
         return data
     if task.origin != "toy":

@@ -106,14 +106,14 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside it first, then renamed over it."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file, given whole or in pieces, whole or not at all: beside it first, then renamed over it."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with explained_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+                file.writelines((text,) if isinstance(text, str) else text)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)

@@ -40,7 +40,18 @@ class Metric:
             raise ValueError(
                 f"{self.name} needs as many answers as labels, at least one: {answers.shape}, {labels.shape}"
             )
-        value = float(self.weighted(answers, labels)(np.ones((1, len(labels))))[0])
+        return self.of_kinds(answers, labels, len(labels))
+
+    def of_kinds(self, answers: Answers, labels: Answers, occurrences: int | npt.NDArray[np.integer[Any]]) -> float:
+        """Return the metric of kinds of examples, each with its answer and label.
+
+        Args:
+            answers: Answer of each kind, shape (kinds,).
+            labels: Label of each kind, shape (kinds,).
+            occurrences: Examples of each kind, shape (kinds,); or their number, each a kind of its own.
+        """
+        counts = np.ones(occurrences) if isinstance(occurrences, int) else occurrences.astype(np.float64)
+        value = float(self.weighted(answers, labels)(counts[None, :])[0])
         return self.undefined if np.isnan(value) else value
 
 
