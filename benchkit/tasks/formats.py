@@ -23,7 +23,7 @@ SUFFIX_FORMATS: dict[str, Format] = {
 
 # A quote that is never closed swallows the rest of the file: this many characters are no sentence.
 _LONGEST_FIELD = 1 << 24
-_PARQUET_ROWS = 4096
+_PARQUET_ROWS = 1024
 
 
 class Row(NamedTuple):

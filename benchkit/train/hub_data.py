@@ -12,6 +12,7 @@ from benchkit.core.progress import Progress, silent
 from benchkit.core.store import explained_writes
 from benchkit.tasks.layouts import Layout
 from benchkit.tasks.table import Task
+from benchkit.train.quiet import quiet_libraries
 
 REPOSITORY = "nyu-mll/glue"
 
@@ -65,7 +66,8 @@ def fetch_glue(tasks: Sequence[Task], *, out: Path, progress: Progress = silent)
 
 def _rows(task: Task, split: str) -> Iterable[Mapping[str, Any]]:
     try:
-        rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(REPOSITORY, task.name, split=split)
+        with quiet_libraries():  # The hub client tells of each of its retries.
+            rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(REPOSITORY, task.name, split=split)
     # ConnectionError of datasets and of the hub's client are both OSErrors; ValueError: not in the cache either.
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
