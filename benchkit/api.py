@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchkit.bench.asked import own_task
 from benchkit.bench.matrix import Matrix
 from benchkit.bench.profile import artifacts_for, plan
 from benchkit.bench.profile import profile as profile_plan
@@ -125,21 +126,22 @@ def profile(
 
 
 def score(
-    target: Target, *, task: str, data: Target | None = None, progress: Progress = silent, **settings: Any
+    target: Target, *, task: str | None = None, data: Target | None = None, progress: Progress = silent, **settings: Any
 ) -> Record:
     """Score one target on one task, as `benchkit score` does.
 
     Args:
         target: Artifact folder or checkpoint folder.
-        task: Name in the task table.
+        task: Name in the task table, or the path of a task file; None takes the artifact's own.
         data: Folder in GLUE's layout.
         progress: Told after each call.
         **settings: Fields of `benchkit.bench.score.ScoreSettings`.
     """
     chosen = validated(settings, ScoreSettings, where="benchkit.score")
-    known = task_named(task)
+    artifact = resolve(str(target), runtime=chosen.runtime)
+    known = own_task(artifact) if task is None else task_named(task)
     folder = data_for(known, None if data is None else Path(data))
-    return score_artifact(resolve(str(target), runtime=chosen.runtime), known, folder, chosen, progress=progress)
+    return score_artifact(artifact, known, folder, chosen, progress=progress)
 
 
 def compare(

@@ -1,5 +1,6 @@
 """Per-example answers as files: for comparing two artifacts on the same examples, and for GLUE's site."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,9 +29,7 @@ _SUBMITTED = {
 _MISMATCHED = {"mnli": "MNLI-mm"}
 
 
-def keep_predictions(
-    path: Path, scored: Scored, *, artifact: str, task: Task, split: str, tally: Tally
-) -> None:
+def keep_predictions(path: Path, scored: Scored, *, artifact: str, task: Task, split: str, tally: Tally) -> None:
     """Write the logits and the answer of each example beside the records, as one JSON object.
 
     Args:
@@ -44,14 +43,8 @@ def keep_predictions(
     write_text(path, _pieces(scored, artifact=artifact, task=task, split=split, sha256=tally.sha256))
 
 
-def keep_submission(folder: Path, scored: Scored, *, task: Task, split: str) -> Path:
-    """Write the answers as GLUE's site takes them, a tab-separated TASK.tsv of index and prediction.
-
-    Args:
-        folder: Where the file is to be; the site takes a zip of all of them.
-        scored: The answers.
-        task: A task of GLUE.
-        split: Whose examples; the site wants those of the test split.
+def submission_file(folder: Path, task: Task, split: str) -> Path:
+    """Return the file that GLUE's site takes for a task's answers.
 
     Raises:
         BenchkitError: The site has no such task.
@@ -59,9 +52,13 @@ def keep_submission(folder: Path, scored: Scored, *, task: Task, split: str) -> 
     name = (_MISMATCHED if split.endswith("_mismatched") else _SUBMITTED).get(task.name)
     if name is None:
         raise BenchkitError(f"GLUE's site has no task '{task.name}'", remedy="leave --submission out")
-    rows = (f"{index}\t{answer}\n" for index, answer in enumerate(_submitted(scored, task)))
-    write_text(folder / f"{name}.tsv", ("index\tprediction\n", *rows))
     return folder / f"{name}.tsv"
+
+
+def keep_submission(path: Path, scored: Scored, task: Task) -> None:
+    """Write the answers as GLUE's site takes them: tab-separated, index and prediction."""
+    rows = (f"{index}\t{answer}\n" for index, answer in enumerate(_submitted(scored, task)))
+    write_text(path, itertools.chain(("index\tprediction\n",), rows))
 
 
 def _pieces(scored: Scored, *, artifact: str, task: Task, split: str, sha256: str) -> Iterator[str]:

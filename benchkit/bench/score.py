@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
-from benchkit.bench.predictions import keep_predictions, keep_submission
+from benchkit.bench.predictions import keep_predictions, keep_submission, submission_file
 from benchkit.bench.record import seal
 from benchkit.bench.targets import cache_folder
 from benchkit.core.artifacts import Artifact
@@ -89,7 +89,9 @@ def score(
     Raises:
         BenchkitError: No tokenizer, no head for this task, labels in no order that fits, broken data.
     """
-    tally, source = Tally(), []
+    submitted = None if submission is None else submission_file(submission, task, settings.split)
+    source: list[str] = []
+    tally = Tally()
     chunks = _tallied(stream_split(task, settings.split, data, rows=WINDOW_EXAMPLES), task, tally, source)
     first = next(chunks)  # What is wrong with the data is said before a model is loaded.
     started_at_utc = utc_now()
@@ -118,8 +120,8 @@ def score(
             predictions / name, scored, artifact=artifact.manifest.id, task=task, split=settings.split, tally=tally
         )
         files = {name: file_sha256(predictions / name)}
-    if submission is not None:
-        keep_submission(submission, scored, task=task, split=settings.split)
+    if submitted is not None:
+        keep_submission(submitted, scored, task)
     return seal(
         kind="score",
         artifact=artifact.facts(),
@@ -177,6 +179,10 @@ def score_examples(
     together = settings.threads if (settings.runtime, settings.device) in _CALLS_RUN_TOGETHER else 1
     options = SessionOptions(device=settings.device, threads=settings.threads // together)
     session = RUNTIMES.get(settings.runtime)().open(artifact.model_file, options)
+
+    def told(message: str, done: float | None = None) -> None:
+        progress(f"score {called} on {message}", done)
+
     scored = score_session(
         Answerer(
             session=session,
@@ -191,7 +197,7 @@ def score_examples(
         label_order=order.order,
         total=len(examples) if isinstance(examples, Examples) else total,
         seed=settings.seed,
-        progress=progress,
+        progress=told,
     )
     warnings = tuple(warning for warning in (order.warning, *scored.warnings) if warning)
     return Answered(scored, session.proof().provider, warnings)

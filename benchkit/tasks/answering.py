@@ -79,9 +79,7 @@ class Answerer:
                 truncated += part.truncated
         return Encoded(ids=ids, type_ids=type_ids, truncated=truncated)
 
-    def answer(
-        self, encoded: Encoded, batching: Batching, answered: Callable[[int], None] = lambda _: None
-    ) -> Answers:
+    def answer(self, encoded: Encoded, batching: Batching, answered: Callable[[int], None] = lambda _: None) -> Answers:
         """Run the model on every example once.
 
         Args:

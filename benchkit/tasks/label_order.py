@@ -1,6 +1,7 @@
 """Which output of a model stands for which label of a task, by the names in its config."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from benchkit.core.errors import BenchkitError
@@ -36,11 +37,10 @@ def label_order(config: dict[str, Any], task: Task, where: str) -> LabelOrder:
         BenchkitError: The names differ in number or meaning; names both orders.
     """
     own_order = tuple(range(task.outputs))
-    named = config.get("id2label")
-    if not named:
+    names = label_names(config, where)
+    if not names:
         said = f"{where} does not name its labels (no id2label in config.json)"
         return LabelOrder(own_order, None if task.is_regression else f"{said}: {_assumed(task)}")
-    names = _in_order(named, where)
     if len(names) != task.outputs:
         raise _mismatch(names, task, where)
     if task.is_regression:
@@ -54,11 +54,22 @@ def label_order(config: dict[str, Any], task: Task, where: str) -> LabelOrder:
     return LabelOrder(tuple(plain.index(label) for label in wanted), None)
 
 
-def _in_order(named: Any, where: str) -> list[str]:
-    """Return the names by output number; JSON knows text keys only."""
-    try:
+def label_names(config: dict[str, Any], where: str) -> tuple[str, ...]:
+    """Return a model's label names in the order of its outputs; () when it names none.
+
+    Args:
+        config: The model's config.json; {} when there is none.
+        where: The model, for messages.
+
+    Raises:
+        BenchkitError: The names are not numbered from 0 on.
+    """
+    named = config.get("id2label")
+    if not named:
+        return ()
+    try:  # JSON knows text keys only.
         name_by_number = {int(number): str(name) for number, name in named.items()}
-        return [name_by_number[number] for number in range(len(name_by_number))]
+        return tuple(name_by_number[number] for number in range(len(name_by_number)))
     except (AttributeError, ValueError, KeyError) as error:
         raise BenchkitError(
             f"{where}: id2label {named!r} does not number its labels from 0 on",
@@ -74,7 +85,7 @@ def _assumed(task: Task) -> str:
     return f"assumed to be {', '.join(task.labels)}, in this order"
 
 
-def _mismatch(names: list[str], task: Task, where: str) -> BenchkitError:
+def _mismatch(names: Sequence[str], task: Task, where: str) -> BenchkitError:
     expected = ", ".join(task.labels) if task.labels else "one output, a score"
     return BenchkitError(
         f"the labels of {where} are not those of task '{task.name}': "

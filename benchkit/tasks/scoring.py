@@ -161,9 +161,7 @@ def score_session(
 class _Run:
     """What is kept of the windows."""
 
-    def __init__(
-        self, answerer: Answerer, label_order: tuple[int, ...], total: int | None, progress: Progress
-    ) -> None:
+    def __init__(self, answerer: Answerer, label_order: tuple[int, ...], total: int | None, progress: Progress) -> None:
         self.max_length = answerer.max_length
         self.done = self.truncated = self.empty = self.real_tokens = self.padded_tokens = self.largest_batch = 0
         self.elapsed_s = 0.0
@@ -197,10 +195,10 @@ class _Run:
         self.done += examples
         name = self._answerer.task.name
         if self._total is None:
-            self._progress(f"scored {self.done:,} examples of {name}")
+            self._progress(f"{name}: {self.done:,} examples")
             return
         total = max(self._total, self.done)
-        self._progress(f"scored {self.done:,} of {total:,} examples of {name}", self.done / total)
+        self._progress(f"{name}: {self.done:,} of {total:,} examples", self.done / total)
 
 
 def _empty(window: Examples) -> int:
