@@ -4,7 +4,9 @@ Every mode ends in an ordinary model: adapters are added into the matrices that 
 """
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -51,7 +53,7 @@ def prepare(model: Any, recipe: TrainRecipe, new: Sequence[str]) -> Prepared:
     fresh = {name: parameter for name, parameter in model.named_parameters() if name in set(new)}
     if recipe.mode == "lora":
         adapted, targets = _with_adapters(model, recipe.lora, recipe.seed)
-        facts = {"adapted": targets}
+        facts = {"adapted": targets, "peft": metadata.version("peft")}
     elif recipe.mode != "full":
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(recipe.mode == "bitfit" and name.endswith("bias"))
@@ -105,7 +107,8 @@ def _with_adapters(model: Any, lora: LoraRecipe, seed: int) -> tuple[Any, list[s
     # By the seed alone, however the head before it was drawn.
     transformers.set_seed(seed)
     try:
-        with quiet_libraries():
+        with quiet_libraries(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name it gives up in v6.
             adapted = peft.get_peft_model(model, config)
     except ValueError as error:
         matrices = sorted({name.rpartition(".")[2] for name in _linear_names(model)})
