@@ -143,7 +143,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Name what differs between two nested tables, such as "train.epochs: 3.0, now 4.0"."""
     old, new = _flat(before), _flat(now)
     found = []
-    for key in dict.fromkeys((*old, *new)):
+    for key in sorted(old | new):
         if old.get(key) != new.get(key):
             if any(isinstance(value, str) and len(value) > _READABLE for value in (old.get(key), new.get(key))):
                 found.append(f"{key} has changed")  # A digest tells a person nothing.

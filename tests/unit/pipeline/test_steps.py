@@ -8,7 +8,7 @@ from benchkit.pipeline.steps import Step, Workshop
 
 
 def step_of(name: str, *, settings: dict | None = None, inputs: tuple[str, ...] = (), log: list | None = None) -> Step:
-    def make(out: Path, made, progress) -> None:
+    def make(out: Path, made, progress, work) -> None:
         if log is not None:
             log.append(name)
         text = name + str(settings) + "".join(made[one].manifest.id for one in inputs)
@@ -58,7 +58,7 @@ def test_a_damaged_artifact_is_made_again(workshop: Workshop) -> None:
 def test_an_interrupted_step_leaves_the_old_artifact(workshop: Workshop) -> None:
     run(workshop, [step_of("base")])
 
-    def interrupted(out: Path, made, progress) -> None:
+    def interrupted(out: Path, made, progress, work) -> None:
         (out / "model.safetensors").write_text("half")
         raise KeyboardInterrupt
 
@@ -75,6 +75,48 @@ def test_what_a_killed_run_left_is_cleared(workshop: Workshop) -> None:
     (workshop.folder / "base").mkdir()
     workshop.clear_remains()
     assert [path.name for path in workshop.folder.iterdir()] == ["base"]
+
+
+def test_what_others_have_half_made_is_left_to_them(workshop: Workshop) -> None:
+    for name in (".base.0123abcd.partial", ".base-2.0123abcd.partial", ".other.0123abcd.partial"):
+        (workshop.folder / name).mkdir(parents=True)
+    workshop.clear_remains("base")
+    left = sorted(path.name for path in workshop.folder.iterdir())
+    assert left == [".base-2.0123abcd.partial", ".other.0123abcd.partial"]
+
+
+def test_a_step_is_given_a_folder_that_outlives_an_interruption(workshop: Workshop) -> None:
+    seen: list[str] = []
+
+    def interrupted(out: Path, made, progress, work: Path) -> None:
+        work.mkdir(parents=True)
+        (work / "half").write_text("half the way")
+        raise KeyboardInterrupt
+
+    def goes_on(out: Path, made, progress, work: Path) -> None:
+        seen.append((work / "half").read_text())
+        (out / "model.safetensors").write_text("whole")
+        write_manifest(out, kind="checkpoint", name="base", recipe={})
+
+    with pytest.raises(KeyboardInterrupt):
+        workshop.make(Step(name="base", kind="train", settings={}, inputs=(), make=interrupted), {}, lambda *_: None)
+    workshop.make(Step(name="base", kind="train", settings={}, inputs=(), make=goes_on), {}, lambda *_: None)
+    assert seen == ["half the way"]
+    assert [path.name for path in workshop.folder.iterdir()] == ["base"]
+
+
+def test_what_has_changed_is_named(workshop: Workshop) -> None:
+    before = {"train": {"epochs": 3.0, "seed": 0}, "data": "a" * 64}
+    made = run(workshop, [step_of("base"), step_of("tuned", settings=before, inputs=("base",))])
+    now = {"train": {"epochs": 4.0, "seed": 0}, "data": "b" * 64}
+    assert workshop.changes(step_of("tuned", settings=before, inputs=("base",)), made) == []
+    assert workshop.changes(step_of("tuned", settings=now, inputs=("base",)), made) == [
+        "data has changed",
+        "train.epochs: 3.0, now 4.0",
+    ]
+    assert workshop.changes(step_of("never-made"), made) == []
+    again = run(workshop, [step_of("base", settings={"seed": 1})])
+    assert workshop.changes(step_of("tuned", settings=before, inputs=("base",)), again) == ["base was made again"]
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(workshop: Workshop) -> None:
