@@ -30,7 +30,7 @@ class Objective(Protocol):
         """Return what a checkpoint keeps of it; plain JSON."""
 
     def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Run the model forward on a batch and return the loss, a scalar in fp32.
+        """Run the model forward on a batch and return the loss, a scalar in fp32 (in float64 where the logits are).
 
         Args:
             model: Called with the batch's inputs; gives an object with `logits` of shape (batch, outputs).
@@ -76,10 +76,12 @@ class GoldObjective:
 
     def of(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of logits, shape (batch, outputs). Weighted, it is divided by the sum of the weights."""
+        logits = _exact(logits)
         if self._is_regression:
-            return functional.mse_loss(logits[:, 0].float(), labels.float())
-        weights = None if self._weights is None else self._weights.to(logits.device)
-        return functional.cross_entropy(logits.float(), labels, weight=weights)
+            return functional.mse_loss(logits[:, 0], labels.to(logits.dtype))
+        return functional.cross_entropy(
+            logits, labels, weight=None if self._weights is None else self._weights.to(logits)
+        )
 
 
 class DistillObjective:
@@ -135,7 +137,7 @@ class DistillObjective:
 
     def _soft(self, logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         if self._is_regression:
-            return functional.mse_loss(logits.float(), teacher.float())
+            return functional.mse_loss(_exact(logits), teacher.to(_exact(logits).dtype))
         return soft_cross_entropy(logits, teacher, self._distill.temperature)
 
 
@@ -192,10 +194,16 @@ def soft_cross_entropy(logits: torch.Tensor, teacher: torch.Tensor, temperature:
 
     Source: Hinton et al. (arXiv 1503.02531), section 2; TinyBERT (arXiv 1909.10351), equation 10.
     """
-    targets = functional.softmax(teacher.float() / temperature, dim=-1)
-    return functional.cross_entropy(logits.float() / temperature, targets) * temperature**2
+    logits = _exact(logits)
+    targets = functional.softmax(teacher.to(logits.dtype) / temperature, dim=-1)
+    return functional.cross_entropy(logits / temperature, targets) * temperature**2
 
 
 def inputs_of(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return what a model is called with: the batch without answers."""
     return {name: tensor for name, tensor in batch.items() if name not in _ANSWERS}
+
+
+def _exact(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits in fp32 at least: half precision is good enough for a forward pass, and not for a loss."""
+    return logits if logits.dtype == torch.float64 else logits.float()

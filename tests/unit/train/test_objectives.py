@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,6 +187,21 @@ def test_losses_are_in_fp32_under_autocast(student, make_checkpoint):
     assert float(loss.detach()) == pytest.approx(exact, rel=0.05)
     loss.backward()
     assert all(math.isfinite(float(parameter.grad.sum())) for parameter in made.parameters())
+
+
+def test_losses_keep_the_precision_of_a_probes_logits(student, scorer, pico_checkpoint, make_checkpoint):
+    generator = torch.Generator().manual_seed(0)
+    head = torch.nn.Linear(4, 2, dtype=torch.float64)
+    rows = torch.randn(3, 4, dtype=torch.float64, generator=generator)
+    answers = {"labels": BATCH["labels"], "teacher_logits": TEACHER}
+    made = objective(
+        student, distill=DistillRecipe(gold_weight=0.5), teacher=pico_checkpoint, weights=(3.0, 0.5), recipe=PLAIN
+    )
+    loss = made(lambda: SimpleNamespace(logits=head(rows)), answers)
+    assert loss.dtype == torch.float64
+    scores = objective(scorer, task=STSB, distill=DistillRecipe(), teacher=make_checkpoint("teacher", labels=()))
+    taught = {"teacher_logits": torch.tensor([[1.0], [2.0], [4.5]])}
+    assert scores(lambda: SimpleNamespace(logits=head(rows)[:, :1]), taught).dtype == torch.float64
 
 
 def test_a_teacher_and_what_it_teaches_belong_together(student, pico_checkpoint):
