@@ -116,6 +116,7 @@ def train_all(order: Order, *, jobs: int | None = None, progress: Progress = sil
     if not is_main():
         _follow(order)
         return []
+    order.trainings(threads=1)  # What is wrong with data and teachers is told before anything is made or fetched.
     with _sole_user(order, progress):
         for _, _, _, folder in order.targets:
             Workshop(folder.parent).clear_remains(folder.name)
