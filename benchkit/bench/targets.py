@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pydantic
+
 from benchkit.core.artifacts import Artifact, load_artifact, staged_artifact
-from benchkit.core.errors import BenchkitError
+from benchkit.core.errors import BenchkitError, unknown_name
 from benchkit.core.hub import hub_folder, is_hub_id
 from benchkit.core.manifest import PICKLE_FILE
 from benchkit.core.progress import Progress, silent
@@ -20,6 +22,18 @@ from benchkit.core.store import digest, locked, staged_folder
 
 _HUB_FILES = ("config.json", "model.safetensors", "model.onnx", "tokenizer*", "vocab.txt", "special_tokens_map.json")
 _PRESET = "arch:"
+
+
+class Refused(Artifact):
+    """A target that is there and could not be made into what was asked: its cells are void, the others are measured.
+
+    Attributes:
+        error: Why not.
+    """
+
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+
+    error: BenchkitError
 
 
 def cache_folder() -> Path:
@@ -44,18 +58,48 @@ def resolve(target: str, *, runtime: str, precision: str | None = None, progress
         EnvironmentLacks: Making it needs an extra that is not installed.
     """
     artifact = _opened(target, progress)
-    if runtime == "torch":
-        return _checkpoint(artifact, target, precision)
-    if artifact.manifest.kind == "checkpoint":
-        artifact = exported(artifact, progress)
+    _check(artifact, target, runtime, precision)
+    return _made(artifact, runtime, precision, progress)
+
+
+def resolve_or_refuse(
+    target: str, *, runtime: str, precision: str | None = None, progress: Progress = silent
+) -> Artifact:
+    """Return what `resolve` does, or a `Refused` where the target was opened and making something of it failed.
+
+    Raises:
+        BenchkitError: Nothing there, or a request that can be seen to be wrong before anything is made.
+    """
+    artifact = _opened(target, progress)
+    _check(artifact, target, runtime, precision)
+    try:
+        return _made(artifact, runtime, precision, progress)
+    except BenchkitError as error:
+        manifest = artifact.manifest.model_copy(update={"precision": precision or artifact.manifest.precision})
+        return Refused(path=artifact.path, manifest=manifest, foreign=artifact.foreign, error=error)
+
+
+def _check(artifact: Artifact, target: str, runtime: str, precision: str | None) -> None:
+    """Raise the error for what no making can give."""
     own = artifact.manifest.precision
-    if precision in (None, own) or (precision == "fp32" and own == "unknown"):
-        return artifact
-    if own not in ("fp32", "unknown"):
+    if runtime == "torch":
+        _check_for_torch(artifact, target, precision)
+    elif precision not in (None, own, "fp32") and precision not in QUANTIZERS.names():
+        raise unknown_name("precision", str(precision), ("fp32", *QUANTIZERS.names()))
+    elif precision not in (None, own) and own not in ("fp32", "unknown"):
         raise BenchkitError(
             f"'{target}' is {own}, and {precision} is made of fp32",
             remedy="give the fp32 artifact or the checkpoint",
         )
+
+
+def _made(artifact: Artifact, runtime: str, precision: str | None, progress: Progress) -> Artifact:
+    if runtime == "torch":
+        return artifact
+    if artifact.manifest.kind == "checkpoint":
+        artifact = exported(artifact, progress)
+    if precision in (None, "fp32", artifact.manifest.precision):
+        return artifact
     assert precision is not None
     return quantized(artifact, precision, progress)
 
@@ -130,7 +174,7 @@ def _preset(preset: str, progress: Progress) -> Artifact:
     return _cached(["preset", preset], preset, make)
 
 
-def _checkpoint(artifact: Artifact, target: str, precision: str | None) -> Artifact:
+def _check_for_torch(artifact: Artifact, target: str, precision: str | None) -> None:
     if artifact.manifest.kind != "checkpoint":
         raise BenchkitError(
             f"runtime 'torch' opens checkpoints, and '{target}' is {artifact.manifest.kind}",
@@ -138,7 +182,6 @@ def _checkpoint(artifact: Artifact, target: str, precision: str | None) -> Artif
         )
     if precision not in (None, "fp32"):
         raise BenchkitError(f"runtime 'torch' runs fp32, not {precision}", remedy="choose --runtime onnxruntime")
-    return artifact
 
 
 def _cached(key: list[object], name: str, make: Callable[[Path], None]) -> Artifact:

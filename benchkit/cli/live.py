@@ -11,7 +11,7 @@ from benchkit.core.quantities import format_value
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchkit.bench.profile import CellState
+    from benchkit.bench.sweep import CellState
 
 _MOST_ROWS = 30
 

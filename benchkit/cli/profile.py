@@ -9,7 +9,7 @@ from benchkit.cli import options
 from benchkit.core.errors import Exit
 
 if TYPE_CHECKING:
-    from benchkit.bench.profile import Plan
+    from benchkit.bench.sweep import Plan
 
 
 def command(
@@ -59,7 +59,7 @@ def command(
     from benchkit.bench.profile import artifacts_for, plan, profile
     from benchkit.bench.traces.keeping import keep_flames, keep_traces
     from benchkit.cli.live import LiveTable
-    from benchkit.cli.results import exit_of_records, journal_of, keep, print_records
+    from benchkit.cli.results import exit_of_records, is_failed, journal_of, keep, print_records
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
 
@@ -100,14 +100,17 @@ def command(
         records = profile(
             planned, journal=journal, cell_timeout_s=cell_timeout, progress=table.progress, watch=table.watch
         )
+        # Before the traces: whatever becomes of those, hours of measuring are on disk.
+        keep(records, output)
+        failed = {index for index, record in enumerate(records) if is_failed(record)}
         for folder, keep_extra in ((trace, keep_traces), (flame, keep_flames)):
             if folder is not None:
-                keep_extra(planned, folder, timeout_s=cell_timeout, progress=table.progress)
-    keep(records, output)
+                keep_extra(planned, folder, timeout_s=cell_timeout, leave_out=failed, progress=table.progress)
     print_records(records, format)
-    if journal is not None and exit_of_records(records) is Exit.OK:
+    code = exit_of_records(records)
+    if journal is not None and code is Exit.OK:
         journal.unlink(missing_ok=True)
-    return exit_of_records(records)
+    return code
 
 
 def _print_plan(planned: "Plan") -> None:
@@ -126,3 +129,5 @@ def _print_plan(planned: "Plan") -> None:
         typer.echo(f"then more processes {more}, up to {budget_s:.0f} s in all")
     for quantity, missing in planned.no_energy.items():
         typer.echo(f"{quantity} will not be measured: {missing.detail}")
+    for index, error in planned.refused.items():
+        typer.echo(f"void: {planned.cells[index].label()}: {error}")

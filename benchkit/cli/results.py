@@ -39,8 +39,22 @@ def journal_of(output: Path | None) -> Path | None:
     return None if output is None else output.with_name(f"{output.name}.journal")
 
 
+def is_failed(record: Record) -> bool:
+    """Tell whether the cell of a profile gave no timed value at all."""
+    found = record.measurements.get("throughput")
+    return isinstance(found, NotMeasured) and found.reason == "worker_failed"
+
+
 def exit_of_records(records: Sequence[Record]) -> Exit:
-    """Return 4 when a cell's worker failed, so that a script notices; disturbed cells are shown, not failed."""
+    """Return 4 when a cell's worker failed, so that a script notices; disturbed cells are shown, not failed.
+
+    Where every cell is void, nothing was measured: that is 4 as well, and is said on stderr.
+    """
+    profiles = [record for record in records if record.kind == "profile"]
+    if profiles and all(record.noise.verdict == "invalid" for record in profiles):
+        reason = profiles[0].noise.reasons[0] if profiles[0].noise.reasons else "see the record"
+        typer.echo(f"nothing was measured: every cell is void ({reason})", err=True)
+        return Exit.NOT_MEASURED
     failed = any(
         isinstance(measurement, NotMeasured) and measurement.reason == "worker_failed"
         for record in records

@@ -5,12 +5,11 @@ Making batches of them is left to `bench.inputs`.
 
 import dataclasses
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchkit.core.errors import BenchkitError
 from benchkit.tasks.readers import read_split
-from benchkit.tasks.table import Task, task_named
+from benchkit.tasks.table import Task
 from benchkit.tasks.tokenization import TextTokenizer, load_tokenizer
 
 # GLUE's dev set: texts like those that the model will meet, and not those that it was fitted on. Only their
@@ -39,7 +38,22 @@ class Drawn:
     source: str
 
 
-def texts_for(task: Task, folder: Path, *, count: int = 512, seed: int = 0) -> list[Text]:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Texts of a task, drawn by a seed; how long they are depends on who reads them.
+
+    Attributes:
+        task: Name of the task.
+        texts: Text or pair of texts of each example drawn.
+        source: File below the data folder, such as "SST-2/dev.tsv".
+    """
+
+    task: str
+    texts: tuple[Text, ...]
+    source: str
+
+
+def texts_for(task: Task, folder: Path, *, count: int = 512, seed: int = 0) -> Texts:
     """Draw texts of a task's validation split, without replacement, in random order.
 
     Args:
@@ -51,66 +65,41 @@ def texts_for(task: Task, folder: Path, *, count: int = 512, seed: int = 0) -> l
     Raises:
         BenchkitError: The split cannot be read.
     """
-    return _drawn_texts(task, folder, count, seed)[0]
+    examples = read_split(task, SPLIT, folder)
+    rows = random.Random(seed).sample(range(len(examples)), min(count, len(examples)))
+    second = examples.second
+    texts = tuple((examples.first[row], None if second is None else second[row]) for row in rows)
+    return Texts(task=task.name, texts=texts, source=examples.source)
 
 
-def token_lengths(texts: Sequence[Text], tokenizer_folder: Path, max_length: int | None = None) -> list[int]:
-    """Return the tokens of each text, special tokens included, at most `max_length` or the model's positions.
-
-    Raises:
-        BenchkitError: The folder has no usable tokenizer, or `max_length` leaves no room for text.
-    """
-    tokenizer = load_tokenizer(tokenizer_folder)
-    return _measured(texts, tokenizer, _limit(tokenizer, tokenizer_folder, max_length))[0]
-
-
-def draw_lengths(
-    task_name: str,
-    data_folder: Path,
-    artifact_folder: Path | None,
-    *,
-    max_length: int | None = None,
-    count: int = 512,
-    seed: int = 0,
-) -> Drawn:
-    """Draw texts of a task and their lengths by an artifact's own tokenizer.
+def lengths_to(texts: Texts, artifact_folder: Path | None, *, max_length: int | None = None) -> Drawn:
+    """Say how long texts are to an artifact's own tokenizer.
 
     Args:
-        task_name: Name in the task table.
-        data_folder: The folder that holds the task's folder.
+        texts: What was drawn.
         artifact_folder: Folder of the artifact; None for a bare model file.
         max_length: Most tokens of an example; None takes the model's positions.
-        count: Examples wanted; a smaller split is taken whole.
-        seed: Seed of the draw.
 
     Raises:
-        BenchkitError: No such task, no readable split, or no usable tokenizer.
+        BenchkitError: No usable tokenizer, or `max_length` leaves no room for text.
     """
-    task = task_named(task_name)
     if artifact_folder is None:
         raise BenchkitError(
-            f"a bare model file has no tokenizer, so that the lengths of '{task_name}' are not known",
+            f"a bare model file has no tokenizer, so that the lengths of '{texts.task}' are not known",
             remedy="give the folder that holds model.onnx, config.json and tokenizer.json, "
             "or a fixed length: --sequence-length 128",
         )
     tokenizer = load_tokenizer(artifact_folder)
     limit = _limit(tokenizer, artifact_folder, max_length)
-    texts, source = _drawn_texts(task, data_folder, count, seed)
-    lengths, truncated = _measured(texts, tokenizer, limit)
-    return Drawn(texts=tuple(texts), lengths=tuple(lengths), truncated=truncated, max_length=limit, source=source)
-
-
-def _drawn_texts(task: Task, folder: Path, count: int, seed: int) -> tuple[list[Text], str]:
-    examples = read_split(task, SPLIT, folder)
-    rows = random.Random(seed).sample(range(len(examples)), min(count, len(examples)))
-    second = examples.second
-    return [(examples.first[row], None if second is None else second[row]) for row in rows], examples.source
-
-
-def _measured(texts: Sequence[Text], tokenizer: TextTokenizer, limit: int) -> tuple[list[int], int]:
-    second = [text for _, text in texts if text is not None] or None
-    encoded = tokenizer.encode([text for text, _ in texts], second, max_length=limit)
-    return encoded.lengths().tolist(), encoded.truncated
+    second = [text for _, text in texts.texts if text is not None] or None
+    encoded = tokenizer.encode([text for text, _ in texts.texts], second, max_length=limit)
+    return Drawn(
+        texts=texts.texts,
+        lengths=tuple(encoded.lengths().tolist()),
+        truncated=encoded.truncated,
+        max_length=limit,
+        source=texts.source,
+    )
 
 
 def _limit(tokenizer: TextTokenizer, folder: Path, max_length: int | None) -> int:

@@ -140,10 +140,10 @@ def benchkit_error() -> type[Exception]:
 
 
 def test_an_interrupted_profile_goes_on_from_its_journal(command, pico_onnx: Path, tmp_path: Path, monkeypatch) -> None:
-    from benchkit.bench import profile as profiling
+    from benchkit.bench import sweep
 
     arguments = ("profile", str(pico_onnx), *QUICK, "--output", str(tmp_path / "records.jsonl"))
-    real, started = profiling.run_in_child, []
+    real, started = sweep.run_in_child, []
 
     def interrupted_at_the_second(job, *, timeout_s):
         started.append(job)
@@ -151,7 +151,7 @@ def test_an_interrupted_profile_goes_on_from_its_journal(command, pico_onnx: Pat
             raise KeyboardInterrupt
         return real(job, timeout_s=timeout_s)
 
-    monkeypatch.setattr(profiling, "run_in_child", interrupted_at_the_second)
+    monkeypatch.setattr(sweep, "run_in_child", interrupted_at_the_second)
     monkeypatch.setattr("benchkit.bench.journal.is_spoiled", lambda _: False)  # A busy machine would spoil some.
     assert command(*arguments).code == 130
     assert command(*arguments).code == 0

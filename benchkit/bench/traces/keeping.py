@@ -3,19 +3,26 @@
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from benchkit.bench.launch import WORKER, run_in_child, worker_environment
 from benchkit.bench.plan import Spot, job_for
-from benchkit.bench.profile import Plan
+from benchkit.bench.sweep import Plan
 from benchkit.bench.traces.flame import flame
 from benchkit.core.errors import MeasurementFailed
 from benchkit.core.progress import Progress, silent
 from benchkit.core.store import digest, explained_writes, write_text
 
 
-def keep_traces(planned: Plan, folder: Path, *, timeout_s: float, progress: Progress = silent) -> list[Path]:
+def keep_traces(
+    planned: Plan,
+    folder: Path,
+    *,
+    timeout_s: float,
+    leave_out: Container[int] = (),
+    progress: Progress = silent,
+) -> list[Path]:
     """Run each cell under its runtime's own profile; keep the trace and a table of the operators.
 
     Args:
@@ -23,6 +30,7 @@ def keep_traces(planned: Plan, folder: Path, *, timeout_s: float, progress: Prog
         folder: Where `CELL.json` (Chrome trace; open it at https://ui.perfetto.dev, where it stays on the machine) and
             `CELL.operators.md` go.
         timeout_s: Longest life of one process.
+        leave_out: Indices of cells that could not be measured.
         progress: Told of each cell.
 
     Returns:
@@ -34,6 +42,8 @@ def keep_traces(planned: Plan, folder: Path, *, timeout_s: float, progress: Prog
     _made(folder)
     kept = []
     for number, cell in enumerate(planned.cells):
+        if number in leave_out:
+            continue
         progress(f"trace {cell.label()}", number / len(planned.cells))
         name = _name(cell)
         options = dataclasses.replace(cell.options, trace=str((folder / name).absolute()))
@@ -49,8 +59,15 @@ def keep_traces(planned: Plan, folder: Path, *, timeout_s: float, progress: Prog
     return kept
 
 
-def keep_flames(planned: Plan, folder: Path, *, timeout_s: float, progress: Progress = silent) -> list[Path]:
-    """Run each cell's timed pass under py-spy; keep `CELL.svg` and `CELL.speedscope.json`.
+def keep_flames(
+    planned: Plan,
+    folder: Path,
+    *,
+    timeout_s: float,
+    leave_out: Container[int] = (),
+    progress: Progress = silent,
+) -> list[Path]:
+    """Run each cell's timed pass under py-spy; keep `CELL.svg` and `CELL.speedscope.json`. Arguments: `keep_traces`.
 
     Raises:
         EnvironmentLacks: py-spy is not installed, or may not look into other processes.
@@ -59,6 +76,8 @@ def keep_flames(planned: Plan, folder: Path, *, timeout_s: float, progress: Prog
     _made(folder)
     kept = []
     for number, cell in enumerate(planned.cells):
+        if number in leave_out:
+            continue
         progress(f"flame graph of {cell.label()}", number / len(planned.cells))
         job = job_for(cell, "time", planned.matrix, planned.schedule)
         svg = folder / f"{_name(cell)}.svg"

@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 
 from benchkit.core.errors import BenchkitError
-from benchkit.tasks.lengths import draw_lengths, texts_for, token_lengths
+from benchkit.tasks.lengths import Drawn, lengths_to, texts_for
 from benchkit.tasks.table import TASKS
 from benchkit.tasks.tokenization import load_tokenizer
+
+
+def draw_lengths(
+    name: str, data: Path, folder: Path | None, *, max_length: int | None = None, count: int = 512, seed: int = 0
+) -> Drawn:
+    return lengths_to(texts_for(TASKS[name], data, count=count, seed=seed), folder, max_length=max_length)
+
 
 WORDS = [
     "[PAD]",
@@ -49,10 +56,10 @@ def rte(tmp_path: Path) -> Path:
 def test_draws_are_seeded_without_replacement_and_of_the_dev_split(tiny_sst2: Path) -> None:
     rows = (tiny_sst2 / "SST-2" / "dev.tsv").read_text(encoding="utf-8").splitlines()[1:]
     dev = sorted(row.split("\t")[0] for row in rows)
-    whole = texts_for(TASKS["sst2"], tiny_sst2, count=99, seed=0)
+    whole = texts_for(TASKS["sst2"], tiny_sst2, count=99, seed=0).texts
     assert sorted(first for first, _ in whole) == dev
     assert {second for _, second in whole} == {None}
-    drawn = [texts_for(TASKS["sst2"], tiny_sst2, count=5, seed=seed) for seed in (0, 0, 1)]
+    drawn = [texts_for(TASKS["sst2"], tiny_sst2, count=5, seed=seed).texts for seed in (0, 0, 1)]
     assert len(drawn[0]) == 5
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -78,8 +85,8 @@ def test_lengths_are_cut_and_counted(tiny_sst2: Path, tokenizer: Path) -> None:
 
 def test_lengths_are_those_that_scoring_sees(tiny_sst2: Path, tokenizer: Path) -> None:
     texts = texts_for(TASKS["sst2"], tiny_sst2, count=20, seed=0)
-    encoded = load_tokenizer(tokenizer).encode([first for first, _ in texts], None, max_length=9)
-    assert token_lengths(texts, tokenizer, 9) == encoded.lengths().tolist()
+    encoded = load_tokenizer(tokenizer).encode([first for first, _ in texts.texts], None, max_length=9)
+    assert list(lengths_to(texts, tokenizer, max_length=9).lengths) == encoded.lengths().tolist()
 
 
 def test_a_bare_file_has_no_tokenizer(tiny_sst2: Path, tmp_path: Path) -> None:
@@ -96,13 +103,8 @@ def test_a_limit_must_be_known(tiny_sst2: Path, tokenizer: Path) -> None:
         draw_lengths("sst2", tiny_sst2, tokenizer)
 
 
-def test_an_unknown_task_is_named(tiny_sst2: Path, tokenizer: Path) -> None:
-    with pytest.raises(BenchkitError, match="unknown task 'sst-2'"):
-        draw_lengths("sst-2", tiny_sst2, tokenizer)
-
-
 @pytest.mark.real_data
 def test_real_sst2_is_short(glue: Path) -> None:
-    texts = texts_for(TASKS["sst2"], glue, count=512, seed=0)
+    texts = texts_for(TASKS["sst2"], glue, count=512, seed=0).texts
     assert len(set(texts)) == 512
     assert 15 < sum(len(first.split()) for first, _ in texts) / 512 < 25
