@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from benchkit.core.errors import BenchkitError
 from benchkit.core.store import write_text
 from benchkit.tasks.official import Tally
@@ -80,7 +82,7 @@ def _submitted(scored: Scored, task: Task) -> Iterator[str]:
     """Yield each answer as the task's own files write it; scores between their limits."""
     if task.is_regression:
         low, high = task.layout.scores
-        yield from (f"{score:.3f}" for score in scored.predictions.clip(low, high).tolist())
+        yield from (f"{score:.3f}" for score in np.clip(scored.predictions, low, high).tolist())
         return
     names = task.labels if task.layout.written == "name" else [str(number) for number in range(task.outputs)]
     yield from (names[answer] for answer in scored.predictions.tolist())

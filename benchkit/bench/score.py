@@ -3,18 +3,16 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pydantic
+from typing import NamedTuple
 
 from benchkit.bench.predictions import keep_predictions, keep_submission, submission_file
 from benchkit.bench.record import seal
+from benchkit.bench.score_record import ScoreSettings, data_warnings, score_cell, score_measurement
 from benchkit.bench.targets import cache_folder
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
-from benchkit.core.frozen import Setting
 from benchkit.core.progress import Progress, silent
-from benchkit.core.records import Cell, Measured, Measurement, Noise, NotMeasured, Record
+from benchkit.core.records import Noise, Record
 from benchkit.core.registry import RUNTIMES
 from benchkit.core.store import file_sha256, locked, staged_folder, utc_now
 from benchkit.host.facts import host_facts
@@ -22,43 +20,19 @@ from benchkit.runtimes.protocol import SessionOptions
 from benchkit.tasks.answering import Answerer
 from benchkit.tasks.batching import WINDOW_EXAMPLES
 from benchkit.tasks.label_order import label_order
-from benchkit.tasks.official import DataState, Tally, state_of
+from benchkit.tasks.official import Tally, state_of
 from benchkit.tasks.readers import Examples, stream_split
 from benchkit.tasks.scoring import Scored, score_session
 from benchkit.tasks.table import Task
 from benchkit.tasks.tokenization import load_tokenizer
 from benchkit.tasks.toy import write_toy_tasks
 
+__all__ = ["Answered", "ScoreSettings", "data_for", "score", "score_examples", "splits_of"]
+
 # Where calls may run at the same time, so many of them on one core each take less time than one after the other on
 # all cores: small encoders have little to share out. onnxruntime's Run is thread-safe and lets go of Python's lock;
 # torch keeps one number of threads for the whole process, and OpenVINO one request for each compiled model.
 _CALLS_RUN_TOGETHER = {("onnxruntime", "cpu")}
-
-
-class ScoreSettings(Setting):
-    """How an artifact is called while it is scored.
-
-    Attributes:
-        batch_size: Examples per call. None looks whether batches change the answers, as they do where activations
-            are quantized by the batch's range: such an artifact is scored one at a time, others by `batch_tokens`.
-        batch_tokens: Most tokens per call, padding included.
-        max_length: Longest input in tokens; longer ones are truncated and counted.
-        split: "validation" is GLUE's dev set.
-        runtime: Name in the table of runtimes.
-        device: "cpu" or "cuda".
-        threads: Cores that are used: threads inside one operator, or calls at once on one thread each.
-        seed: Seed of the bootstrap, and of the sample that shows what batches change.
-    """
-
-    batch_size: pydantic.PositiveInt | None = None
-    # Small enough for the activations of a small encoder to stay in a core's cache, large enough for its matrices.
-    batch_tokens: pydantic.PositiveInt = 512
-    max_length: int = pydantic.Field(default=128, ge=4)
-    split: str = "validation"
-    runtime: str = "onnxruntime"
-    device: str = "cpu"
-    threads: pydantic.PositiveInt = 1
-    seed: int = 0
 
 
 def score(
@@ -125,14 +99,14 @@ def score(
     return seal(
         kind="score",
         artifact=artifact.facts(),
-        cell=_cell(task, settings, answered),
+        cell=score_cell(task, settings, scored, answered.provider),
         host=host_facts(),
         started_at_utc=started_at_utc,
         elapsed_s=round(scored.elapsed_s, 3),
         seed=settings.seed,
-        measurements={"score": _measurement(task, scored, state, source=source[0], sha256=tally.sha256)},
+        measurements={"score": score_measurement(task, scored, state, source=source[0], sha256=tally.sha256)},
         noise=Noise(verdict="clean"),
-        warnings=(*_state_warnings(task, settings.split, state), *answered.warnings),
+        warnings=(*data_warnings(task, settings.split, state), *answered.warnings),
         files=files,
     )
 
@@ -227,56 +201,6 @@ def _rows_about(task: Task, split: str, data: Path) -> int | None:
     with ((task.home or data) / task.folder / task.layout.files[split]).open("rb") as file:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     return max(1, lines - (layout.format != "jsonl" and not layout.headless))
-
-
-def _cell(task: Task, settings: ScoreSettings, answered: Answered) -> Cell:
-    scored = answered.scored
-    return Cell(
-        runtime=settings.runtime,
-        device=settings.device,
-        provider=answered.provider,
-        threads=settings.threads,
-        batch_size=scored.batching.examples or scored.largest_batch,
-        batch_tokens=scored.batching.tokens,
-        scenario="score",
-        padding="longest",
-        task=task.name,
-        split=settings.split,
-    )
-
-
-def _measurement(task: Task, scored: Scored, state: DataState, *, source: str, sha256: str) -> Measurement:
-    if scored.labels is None:
-        return NotMeasured(
-            reason="no_labels",
-            detail=f"{source} has no labels; {len(scored.logits):,} examples were answered",
-            remedy="score --split validation, or send the answers in: --submission DIR",
-        )
-    details: dict[str, Any] = {
-        "headline": task.metrics[0],
-        "metrics": list(task.metrics),
-        "data": {
-            "source": source,
-            "sha256": sha256,
-            "rows": state.rows,
-            "official_rows": state.official_rows,
-            "state": state.state,
-        },
-        "batching": scored.batching_details(),
-        "truncated": scored.truncated,
-        "empty": scored.empty,
-        "padding_waste": round(scored.padding_waste, 4),
-        "examples_per_s": float(f"{scored.examples_per_s:.4g}"),
-        "bootstrap_draws": {name: bounds.draws for name, bounds in scored.bounds.items()},
-    }
-    return Measured(unit="ratio", statistics=scored.statistics, details=details)
-
-
-def _state_warnings(task: Task, split: str, state: DataState) -> tuple[str, ...]:
-    if state.state not in ("subset", "altered"):
-        return ()
-    kind = "a subset of the official data" if state.state == "subset" else "altered data"
-    return (f"{task.name} {split} is {kind} ({state.said}): not comparable with published scores",)
 
 
 def data_for(task: Task, data: Path | None) -> Path:

@@ -80,14 +80,15 @@ def command(
         seed=seed,
         **({} if batch_tokens is None else {"batch_tokens": batch_tokens}),
     )
+    asked = _asked(task, columns)
     keep([], output)
     artifacts = [resolve(target, runtime=runtime, progress=progress) for target in targets]
     records: list[Record] = []
     for artifact in artifacts:
-        for each in _tasks(artifact, task, columns, alone=len(targets) == 1, quiet=quiet):
+        for each in _tasks(artifact, asked, columns, alone=len(targets) == 1, quiet=quiet):
             folder = data_for(each, data)
-            asked = [half for name in options.words(split) for half in splits_of(each, name, folder)]
-            for one in dict.fromkeys(asked):
+            splits = [half for name in options.words(split) for half in splits_of(each, name, folder)]
+            for one in dict.fromkeys(splits):
                 record = score(
                     artifact,
                     each,
@@ -116,19 +117,30 @@ def _columns(text_column: str | None, label_column: str, labels: str | None) -> 
     return Columns.from_flags(text_column, label_column, labels=options.words(labels or ""))
 
 
+def _asked(names: str | None, columns: "Columns | None") -> tuple[str, ...]:
+    """Return the names of the tasks asked for, checked before anything heavy is done; () for each artifact's own."""
+    if names is None and columns is None:
+        return ()
+    from benchkit.tasks.formats import SUFFIX_FORMATS
+    from benchkit.tasks.table import task_named
+
+    asked = options.words(names or "")
+    if not asked:
+        raise BenchkitError("--task names nothing", remedy="--task sst2, a task file, or a data file and --text-column")
+    for name in asked:
+        if columns is None or Path(name).suffix.lower() not in SUFFIX_FORMATS:
+            task_named(name)
+    return asked
+
+
 def _tasks(
-    artifact: "Artifact", names: str | None, columns: "Columns | None", *, alone: bool, quiet: bool
+    artifact: "Artifact", asked: "Sequence[str]", columns: "Columns | None", *, alone: bool, quiet: bool
 ) -> "Sequence[Task]":
     """Return what an artifact is scored on; tell when that is nothing."""
     from benchkit.bench.asked import asked_tasks, own_task
 
-    if names is None and columns is None:
-        return [own_task(artifact)]
-    asked = options.words(names or "")
     if not asked:
-        raise BenchkitError(
-            "--task names nothing", remedy="--task sst2, a task file, or a data file with --text-column"
-        )
+        return [own_task(artifact)]
     tasks = asked_tasks(artifact, asked, columns)
     if tasks:
         return tasks
