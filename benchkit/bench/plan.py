@@ -11,6 +11,7 @@ from benchkit.bench.load.driving import Load
 from benchkit.bench.matrix import Matrix
 from benchkit.bench.timing import Schedule
 from benchkit.bench.workload import ASSUMED_VOCABULARY, Padding, Workload
+from benchkit.core.architectures import position_limit
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.runtimes.protocol import SessionOptions
@@ -187,8 +188,7 @@ def _files(artifact: Artifact) -> tuple[str, ...]:
 
 def max_positions(artifact: Artifact) -> int | None:
     """Return how many positions the model knows, None when nothing says so."""
-    value = artifact.config().get("max_position_embeddings")
-    return value if isinstance(value, int) else None
+    return position_limit(artifact.config())
 
 
 def check_lengths(artifact: Artifact, matrix: Matrix) -> None:

@@ -4,10 +4,14 @@ Making a checkpoint of such a shape is left to `benchkit.export.presets`.
 """
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from benchkit.core.errors import unknown_name
 
+ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert")
+"""Values of `model_type` whose models are RoBERTa with another vocabulary."""
+_ROBERTA_PADDING = 1  # RobertaConfig's default.
 _SEGMENTS = 2  # type_vocab_size of every BERT here; DistilBERT has no segment embeddings.
 
 
@@ -124,6 +128,20 @@ ARCHITECTURES = {
         ),
     )
 }
+
+
+def position_limit(config: Mapping[str, Any]) -> int | None:
+    """Return the longest input in tokens that a `config.json` allows, None when it does not say.
+
+    RoBERTa and its kin count positions from pad_token_id + 1 (fairseq's way), so that many rows are never used.
+    """
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int):
+        return None
+    if config.get("model_type") not in ROBERTA_LIKE:
+        return positions
+    padding = config.get("pad_token_id")
+    return positions - (padding if isinstance(padding, int) else _ROBERTA_PADDING) - 1
 
 
 def architecture_named(name: str) -> Architecture:

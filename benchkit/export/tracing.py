@@ -1,54 +1,57 @@
-"""One transformers encoder -> one ONNX file, in the form that onnxruntime fuses whole.
+"""One transformers encoder -> its graph, in the form that onnxruntime fuses whole.
 
-What is traced is checked by `parity`; what lies beside the file is left to `onnx_from_checkpoint`.
+The graph and the weights stay apart, so that no weight is copied: `onnx_file` writes both. What is traced is checked
+by `parity`; what lies beside the file is left to `onnx_from_checkpoint`.
 """
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 import transformers
 
-from benchkit import __version__
 from benchkit.core.errors import BenchkitError
+from benchkit.export.folding import fold
+from benchkit.runtimes.protocol import Array
 from benchkit.runtimes.torch import LoadedCheckpoint
 
-# A protobuf message holds at most 2 GiB; graph structure beside the weights takes a few hundred kilobytes.
-MAX_WEIGHTS_BYTES = 2**31 - 2**24
 _CLASSIC = "benchkit-classic"
 # Any shape does, as long as no dimension is 1: a 1 could be folded into the graph as a broadcast.
 _TRACED_SHAPE = (2, 7)
 _BATCH, _SEQUENCE = "batch_size", "sequence_length"
 
 
-def trace(checkpoint: LoadedCheckpoint, path: Path, *, opset: int) -> None:
-    """Write the checkpoint's graph to `path` with dynamic batch and sequence axes.
+def trace(checkpoint: LoadedCheckpoint, *, opset: int) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """Return the checkpoint's graph with dynamic batch and sequence axes, and its weights.
+
+    Returns:
+        The graph without initializers, and the initializers by name, which are views of the checkpoint's memory.
 
     Raises:
-        BenchkitError: The weights do not fit into one file, or the exporter cannot make this opset.
+        BenchkitError: The exporter cannot make this opset, or not this architecture.
     """
-    _check_size(checkpoint)
-    names = checkpoint.input_names
-    example = tuple(torch.ones(_TRACED_SHAPE, dtype=torch.int64) for _ in names)
-    axes = {name: {0: _BATCH, 1: _SEQUENCE} for name in names}
+    ids = [torch.ones(_TRACED_SHAPE, dtype=torch.int64) for _ in checkpoint.input_names]
+    axes = {name: {0: _BATCH, 1: _SEQUENCE} for name in checkpoint.input_names}
     axes[checkpoint.output_name] = {0: _BATCH} if checkpoint.output_name == "logits" else {0: _BATCH, 1: _SEQUENCE}
+    file = io.BytesIO()
     try:
-        with _classic_graph(checkpoint), warnings.catch_warnings(), torch.inference_mode():
+        with _weights_as_inputs(checkpoint) as weights, warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # The exporter is deprecated, and tracing warns of every assertion.
             # dynamo=False on purpose: the newer exporter's graph loses the Attention and EmbedLayerNormalization
             # fusions and runs 5-20 % slower.
             torch.onnx.export(
                 checkpoint.model,
-                example,
-                str(path),
-                input_names=list(names),
+                (*ids, *(_hollow(tensor) for tensor in weights.values())),
+                file,
+                input_names=[*checkpoint.input_names, *weights],
                 output_names=[checkpoint.output_name],
                 dynamic_axes=axes,
                 opset_version=opset,
+                do_constant_folding=False,
                 dynamo=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
@@ -57,18 +60,12 @@ def trace(checkpoint: LoadedCheckpoint, path: Path, *, opset: int) -> None:
             f"{' '.join(str(error).split())[:200]}",
             remedy="choose opset 17, which is tested",
         ) from error
-
-
-def add_metadata(path: Path, properties: dict[str, str]) -> None:
-    """Name benchkit as the producer of an ONNX file and add properties to it, without reading the weights.
-
-    Source: protobuf, "Encoding": concatenated messages merge; of a plain field the last value wins, and
-        repeated fields are joined.
-    """
-    addition = onnx.ModelProto(producer_name="benchkit", producer_version=__version__)
-    onnx.helper.set_model_props(addition, properties)
-    with path.open("ab") as file:
-        file.write(addition.SerializeToString())
+    model = onnx.load_from_string(file.getvalue())
+    needed = fold(model, {name: tensor.numpy() for name, tensor in weights.items()})
+    inputs = [value for value in model.graph.input if value.name in checkpoint.input_names]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model, needed
 
 
 def additive_mask(attention_mask: torch.Tensor) -> torch.Tensor:
@@ -116,15 +113,29 @@ def classic_attention(
 
 
 @contextlib.contextmanager
-def _classic_graph(checkpoint: LoadedCheckpoint) -> Iterator[None]:
-    """Let the model take its inputs by position and attend classically while the block runs."""
+def _weights_as_inputs(checkpoint: LoadedCheckpoint) -> Iterator[dict[str, torch.Tensor]]:
+    """Let the model take ids and weights by position, and attend classically, while the block runs.
+
+    What a graph holds as its own, the exporter copies again and again (type inference alone serializes every weight).
+    So the weights become inputs: their values are never looked at.
+
+    Returns:
+        The weights by their names in the checkpoint, in the order of the inputs. Weights that are one and the same
+        under two names come once.
+    """
     model, plain_forward = checkpoint.model, checkpoint.model.forward
     # transformers 4 computes the classic graph itself, from the two-dimensional mask.
     makes_own_mask = int(transformers.__version__.partition(".")[0]) < 5
     attention = model.config._attn_implementation
+    parameters = dict(model.named_parameters())
+    slots = [(_slot(model, name), parameter) for name, parameter in model.named_parameters(remove_duplicate=False)]
+    position = {id(parameter): index for index, parameter in enumerate(parameters.values())}
 
     def forward(*inputs: torch.Tensor) -> torch.Tensor:
-        feed = dict(zip(checkpoint.input_names, inputs, strict=True))
+        count = len(checkpoint.input_names)
+        feed = dict(zip(checkpoint.input_names, inputs[:count], strict=True))
+        for (module, leaf), parameter in slots:
+            setattr(module, leaf, inputs[count + position[id(parameter)]])
         if not makes_own_mask:
             # transformers takes a four-dimensional mask as it is; its own mask code would trace into a mask
             # of shape (batch, 1, sequence, sequence) and 60 more nodes.
@@ -135,21 +146,28 @@ def _classic_graph(checkpoint: LoadedCheckpoint) -> Iterator[None]:
     if not makes_own_mask:
         transformers.AttentionInterface.register(_CLASSIC, classic_attention)
         model.set_attn_implementation(_CLASSIC)
-    # On the instance, not in a wrapper module: the graph then keeps the checkpoint's own weight names.
+    for (module, leaf), _ in slots:
+        delattr(module, leaf)
+    # On the instance, not in a wrapper module: the nodes then keep the names of the checkpoint's modules.
     model.forward = forward
     try:
-        yield
+        yield {name: parameter.detach() for name, parameter in parameters.items()}
     finally:
         del model.forward
+        for (module, leaf), parameter in slots:
+            if leaf in module.__dict__:
+                delattr(module, leaf)
+            setattr(module, leaf, parameter)
         if not makes_own_mask:
             model.set_attn_implementation(attention)
 
 
-def _check_size(checkpoint: LoadedCheckpoint) -> None:
-    size_bytes = sum(weights.numel() * 4 for weights in checkpoint.model.parameters())
-    if size_bytes > MAX_WEIGHTS_BYTES:
-        raise BenchkitError(
-            f"{checkpoint.architecture} has {size_bytes / 2**30:.1f} GiB of fp32 weights, "
-            "and one ONNX file holds at most 2 GiB",
-            remedy="choose a smaller model; external data is not written yet",
-        )
+def _slot(model: Any, name: str) -> tuple[Any, str]:
+    """Return the module that holds a parameter, and what it is called there."""
+    path, _, leaf = name.rpartition(".")
+    return model.get_submodule(path), leaf
+
+
+def _hollow(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of the same shape that takes the memory of one value."""
+    return torch.ones(1, dtype=tensor.dtype).expand(tensor.shape)

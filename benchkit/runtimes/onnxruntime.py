@@ -195,6 +195,8 @@ def _settings(options: SessionOptions) -> Any:
     settings.log_severity_level = 3  # Errors only: warnings of the graph optimizer are no news to a user.
     for name in _SPINNING:
         settings.add_session_config_entry(name, "1" if options.spinning else "0")
+    if not options.prepacking:
+        settings.add_session_config_entry("session.disable_prepacking", "1")
     if options.trace:
         settings.enable_profiling = True
         settings.profile_file_prefix = options.trace

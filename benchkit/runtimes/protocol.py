@@ -27,6 +27,8 @@ class SessionOptions:
         spinning: Whether idle threads of the pool spin; false gives the core back between calls.
         transfers: On a device, whether the copies from and to the host are inside `Session.call`. With False,
             `prepare` puts the batch on the device, and `call` ends when the device has finished.
+        prepacking: Whether weights are also kept in the layout that the kernels like best, where the runtime has a
+            switch for it. Without, a model takes less memory and more time: never in a timed pass.
         trace: Write the runtime's own profile of every call to files with this prefix; "" for none. Never in a
             timed pass.
     """
@@ -37,6 +39,7 @@ class SessionOptions:
     provider: str | None = None
     spinning: bool = True
     transfers: bool = True
+    prepacking: bool = True
     trace: str = ""
 
 

@@ -21,6 +21,7 @@ import safetensors
 import torch
 import transformers
 
+from benchkit.core.architectures import ROBERTA_LIKE, position_limit
 from benchkit.core.artifacts import check_safetensors
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, unknown_name
 from benchkit.core.json_files import read_json
@@ -37,7 +38,7 @@ INPUTS_BY_FAMILY: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bert": (*_IDS, "token_type_ids"),
         "distilbert": _IDS,
         "electra": (*_IDS, "token_type_ids"),
-        "roberta": _IDS,
+        **dict.fromkeys(ROBERTA_LIKE, _IDS),
     }
 )
 _CLASSIFIER = "ForSequenceClassification"
@@ -107,7 +108,7 @@ def load_checkpoint(weights: Path, *, attention: str = "sdpa", allow_pickle: boo
         architecture=type(model).__name__,
         input_names=INPUTS_BY_FAMILY[config.model_type],
         output_name="logits" if is_classifier else "last_hidden_state",
-        max_positions=_max_positions(config),
+        max_positions=position_limit(config.to_dict()) or 0,
         warnings=warnings,
     )
 
@@ -275,6 +276,17 @@ def _config(folder: Path) -> Any:
             f"'{path}': model type '{family}' ({names}) is not supported",
             remedy=f"supported: {', '.join(INPUTS_BY_FAMILY)}, each for sequence classification or as an encoder",
         )
+    if values.get("is_decoder"):
+        raise BenchkitError(
+            f"'{path}' describes a decoder (is_decoder = true), which sees the words before each word only",
+            remedy="give an encoder: a model whose every word sees the whole text",
+        )
+    positions = values.get("position_embedding_type") or "absolute"
+    if positions != "absolute":  # transformers 5 reads such weights as if they were absolute.
+        raise BenchkitError(
+            f"'{path}' has position_embedding_type '{positions}', and only absolute positions are computed here",
+            remedy="give a model with absolute positions",
+        )
     try:
         with quiet_transformers():
             return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -334,12 +346,6 @@ def _checked(weights: Path, architecture: str, report: Mapping[str, Any]) -> tup
         )
     unused = sorted(name for name in report["unexpected_keys"] if not name.endswith("position_ids"))
     return (f"{len(unused)} weights of the checkpoint are not used, such as '{unused[0]}'",) if unused else ()
-
-
-def _max_positions(config: Any) -> int:
-    # RoBERTa counts positions from padding_idx + 1 (fairseq's way), so that the first rows are never used.
-    lost = config.pad_token_id + 1 if config.model_type == "roberta" else 0
-    return int(config.max_position_embeddings) - lost
 
 
 def _check_device(options: SessionOptions) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from benchkit.core.architectures import position_limit
 from benchkit.core.errors import BenchkitError
 from benchkit.core.json_files import read_json
 
@@ -147,7 +148,7 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     _register_special(folder, backend)
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     tokenizer = TextTokenizer(
-        backend, pad_id=_pad_id(folder, backend, config), max_positions=config.get("max_position_embeddings")
+        backend, pad_id=_pad_id(folder, backend, config), max_positions=position_limit(config)
     )
     rows = config.get("vocab_size")
     if rows is not None and tokenizer.largest_id >= rows:

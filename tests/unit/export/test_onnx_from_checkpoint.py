@@ -18,7 +18,7 @@ from benchkit.core.artifacts import Artifact, load_artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.manifest import TOKENIZER_FILES
 from benchkit.core.registry import RUNTIMES
-from benchkit.export import tracing
+from benchkit.export import onnx_file
 from benchkit.runtimes.protocol import SessionOptions
 
 Export = Callable[..., Artifact]
@@ -191,12 +191,14 @@ def test_weights_that_are_not_used_are_named(pico_checkpoint: Path, export: Expo
     assert "'cls.seq_relationship.weight'" in warning
 
 
-def test_weights_without_numbers(pico_checkpoint: Path, export: Export, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_weights_without_numbers(pico_checkpoint: Path, export: Export, tmp_path: Path, number: float) -> None:
     folder = shutil.copytree(pico_checkpoint, tmp_path / "copy")
     state = safetensors.torch.load_file(folder / "model.safetensors")
-    state["classifier.weight"][0, 0] = float("nan")
+    state["bert.embeddings.word_embeddings.weight"][7, 0] = number
     safetensors.torch.save_file(state, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BenchkitError, match="no numbers"):
+    # Whether or not any text that is compared holds word 7.
+    with pytest.raises(BenchkitError, match=r"'bert\.embeddings\.word_embeddings\.weight' .* no numbers"):
         export(folder)
 
 
@@ -221,10 +223,43 @@ def test_only_checkpoints_are_exported(pico_checkpoint: Path, export: Export) ->
         export(export(pico_checkpoint).path)
 
 
-def test_more_than_one_file_can_hold(pico_checkpoint: Path, export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "MAX_WEIGHTS_BYTES", 10_000)
-    with pytest.raises(BenchkitError, match="holds at most 2 GiB"):
-        export(pico_checkpoint)
+@pytest.fixture
+def outgrown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any model be too large for one file."""
+    monkeypatch.setattr(onnx_file, "EXTERNAL_ABOVE_BYTES", 10_000)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.usefixtures("outgrown")
+def test_more_than_one_file_can_hold(pico_checkpoint: Path, export: Export, runtime: str) -> None:
+    pytest.importorskip(runtime)
+    made = export(pico_checkpoint)
+    data = made.path / "model.onnx_data"
+    assert made.model_file.stat().st_size < data.stat().st_size
+    assert made.manifest.files["model.onnx_data"].size_bytes == data.stat().st_size
+    assert made.size_bytes == data.stat().st_size + made.model_file.stat().st_size
+    onnx.checker.check_model(made.model_file, full_check=True)
+    session = RUNTIMES.get(runtime)().open(made.model_file, SessionOptions())
+    feed = padded_feed(EVERY_INPUT, 3, 7, pad_id=0)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(pico_checkpoint).eval()
+    feed["input_ids"] %= model.config.vocab_size
+    np.testing.assert_allclose(session.call(session.prepare(feed)), torch_output(model, feed, head=True), atol=2e-5)
+
+
+@pytest.mark.usefixtures("outgrown")
+def test_external_data_belongs_to_the_artifact(pico_checkpoint: Path, export: Export) -> None:
+    made = export(pico_checkpoint)
+    graph = onnx.load(made.model_file, load_external_data=False).graph
+    outside = [item for item in graph.initializer if item.data_location == onnx.TensorProto.EXTERNAL]
+    places = [{entry.key: entry.value for entry in item.external_data} for item in outside]
+    assert {place["location"] for place in places} == {"model.onnx_data"}
+    assert all(int(place["offset"]) % 4096 == 0 for place in places), "to be mapped into memory"
+    assert all(np.prod(item.dims) * 4 < 1024 for item in graph.initializer if item not in outside)
+    with (made.path / "model.onnx_data").open("r+b") as file:
+        file.seek(100)
+        file.write(b"changed")
+    with pytest.raises(BenchkitError, match=r"model\.onnx_data' is not the file that artifact.json describes"):
+        load_artifact(made.path)
 
 
 def test_export_says_nothing_by_itself(
