@@ -24,7 +24,7 @@ from benchkit.host.topology import smt_siblings
 from benchkit.pipeline.outlook import Outlook, in_words
 from benchkit.pipeline.side_by_side import clear_after, train_side_by_side
 from benchkit.pipeline.steps import STEP_NOTE, Workshop, read_note
-from benchkit.pipeline.trainings import Order, Training
+from benchkit.pipeline.trainings import Order, Training, world_size
 
 # Weights, gradients and the two moments of Adam are 4 times the encoder; activations, the interpreter and torch are
 # the rest. Fine-tuning MiniLM-L6 (91 MB) at batch 32 peaked at 1.7 GB.
@@ -254,10 +254,10 @@ def _made(training: Training, plan: Plan, error: BenchkitError | None) -> Made:
 def _jobs(order: Order, jobs: int | None, encoder_bytes: int | None) -> tuple[int, str]:
     """Return how many trainings run side by side, and what there is to say about it."""
     wanted, device = len(order.targets), order.file.train.device
-    if _world_size() > 1:
+    if world_size() > 1:
         if jobs is not None and jobs > 1:
             raise BenchkitError(
-                f"--jobs {jobs} with {_world_size()} processes that train together",
+                f"--jobs {jobs} with {world_size()} processes that train together",
                 remedy="leave out --jobs: under accelerate launch there is one training at a time",
             )
         return 1, ""
@@ -315,10 +315,6 @@ def _sole_user(order: Order, progress: Progress) -> Iterator[None]:
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
-
-
-def _world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:

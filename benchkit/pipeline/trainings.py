@@ -188,6 +188,8 @@ class Order:
         }
         if teacher is not None:
             inputs["teacher"] = teacher.manifest.id
+        if world_size() > 1:
+            inputs["processes"] = world_size()  # Each has a batch of its own.
         return Training(
             name=name,
             task_text=task_text,
@@ -210,6 +212,11 @@ class Order:
                 remedy="train it first, or correct 'teacher' in the recipe ({task} and {seed} are filled in)",
             )
         return load_artifact(path)
+
+
+def world_size() -> int:
+    """Return how many processes train together, as `accelerate launch` and torchrun tell it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def order_from(
