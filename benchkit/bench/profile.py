@@ -45,7 +45,8 @@ def artifacts_for(targets: Sequence[str], matrix: Matrix, progress: Progress = s
     }
     for artifacts in found.values():
         for artifact in artifacts:
-            check_lengths(artifact, matrix)
+            if not isinstance(artifact, Refused):  # Of it nothing is run, and why not is what has to be told.
+                check_lengths(artifact, matrix)
     return found
 
 

@@ -50,9 +50,8 @@ def exit_of_records(records: Sequence[Record]) -> Exit:
 
     Where every cell is void, nothing was measured: that is 4 as well, and is said on stderr.
     """
-    profiles = [record for record in records if record.kind == "profile"]
-    if profiles and all(record.noise.verdict == "invalid" for record in profiles):
-        reason = profiles[0].noise.reasons[0] if profiles[0].noise.reasons else "see the record"
+    if records and all(record.kind == "profile" and record.noise.verdict == "invalid" for record in records):
+        reason = next((reason for record in records for reason in record.noise.reasons), "see the records")
         typer.echo(f"nothing was measured: every cell is void ({reason})", err=True)
         return Exit.NOT_MEASURED
     failed = any(

@@ -6,15 +6,16 @@ chance, so that failures share the error allowed (Holm); all must pass, so that 
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pydantic
 
 from benchkit.bench.noise_verdict import BEARABLE_SHARE
-from benchkit.core.errors import Exit, worst_exit
+from benchkit.core.errors import BenchkitError, Exit, worst_exit
 from benchkit.core.frozen import Setting
 from benchkit.core.quantities import UNIT_SUFFIXES, format_value, quantity_named
-from benchkit.core.records import Measured, NotMeasured, Record
+from benchkit.core.records import ArtifactFacts, Cell, Measured, NotMeasured, Record
+from benchkit.core.repeats import Chosen, cleanness, one_of_each_cell
 from benchkit.judge.derivations import alpha_of
 from benchkit.judge.levels import Ends, bounds_at_error
 from benchkit.stats.order_statistics import ALPHA
@@ -63,9 +64,39 @@ class Where(Setting):
 
     def matches(self, record: Record) -> bool:
         """Tell whether a record is meant."""
-        own = {"model": record.artifact.name, "precision": record.artifact.precision, "host": record.host.id}
-        cell = record.cell.model_dump()
-        return all(value is None or own.get(key, cell.get(key)) == value for key, value in self.model_dump().items())
+        facts = facts_of(record.artifact, record.cell, record.host.id)
+        return all(facts.get(key) == value for key, value in self.asked().items())
+
+    def asked(self) -> dict[str, Any]:
+        """Return the keys that are given."""
+        return {key: value for key, value in self.model_dump().items() if value is not None}
+
+
+Facts = Mapping[str, Any]
+
+
+def facts_of(artifact: ArtifactFacts, cell: Cell, host_id: str) -> dict[str, Any]:
+    """Return what the keys of a `where` are held against."""
+    return cell.model_dump() | {"model": artifact.name, "precision": artifact.precision, "host": host_id}
+
+
+def why_none(where: Where, there: Sequence[Facts]) -> str | None:
+    """Say which keys keep a `where` from meaning anything; None when it means something.
+
+    Args:
+        where: What a budget asks for.
+        there: From `facts_of`; keys that are not known yet may be absent, and keep nothing away.
+    """
+    asked = where.asked()
+    if any(all(key not in facts or facts[key] == value for key, value in asked.items()) for facts in there):
+        return None
+    if not there:
+        return "there is nothing"
+    for key, value in asked.items():
+        values = {str(facts[key]) for facts in there if key in facts}
+        if values and str(value) not in values:
+            return f"{key} = {value!r}, and there is only {', '.join(sorted(values)[:6])}"
+    return f"{', '.join(f'{key} = {value!r}' for key, value in asked.items())} in one: each alone is there"
 
 
 class Budget(Setting):
@@ -130,6 +161,7 @@ class Judgement(NamedTuple):
         status: One of the four words.
         reason: Why, and what would change it.
         exit: What it means for the exit code.
+        left_aside: Other records of the same cell, which were not held.
     """
 
     budget: str
@@ -137,25 +169,53 @@ class Judgement(NamedTuple):
     status: Status
     reason: str
     exit: Exit
+    left_aside: int = 0
 
 
 def judge(file: BudgetFile, records: Sequence[Record]) -> list[Judgement]:
-    """Hold every budget against every record that it means; a budget that means none is missing, never passed.
+    """Hold every budget against each cell that it means; a budget that means none is missing, never passed.
+
+    Of several records of one cell (the same artifact, settings and host) the latest is held that is clean and has the
+    quantity; without such a one the latest with the quantity, else the latest.
+
+    "Missing" is one word for two mistakes, which the exit code tells apart: a `where` that no record matches is a
+    mistake in the file (2); a cell that is there without the quantity was not measured (4).
 
     Source: Holm, "A simple sequentially rejective multiple test procedure" (1979).
     """
     held: list[Judgement | _Question] = []
     for budget in file.budget:
-        kinds = ("score",) if budget.quantity == "score" else ("profile",)
-        meant = [record for record in records if record.kind in kinds and budget.where.matches(record)]
+        kind = "score" if budget.quantity == "score" else "profile"
+        there = [record for record in records if record.kind == kind]
+        meant = one_of_each_cell(
+            (record for record in there if budget.where.matches(record)),
+            usable=lambda record, budget=budget: _usable(budget, record),  # type: ignore[misc]
+        )
         if not meant:
-            reason = "no record matches this budget"
+            facts = [facts_of(record.artifact, record.cell, record.host.id) for record in there]
+            reason = f"no {kind} record matches this budget: {why_none(budget.where, facts)}"
             held.append(Judgement(budget.name, None, Status.MISSING, reason, Exit.USAGE))
-        held += [_without_bounds(budget, record) or _Question(budget, record) for record in meant]
+        held += [_without_bounds(budget, one) or _Question(budget, *one) for one in meant]
     questions = [one for one in held if isinstance(one, _Question)]
     failures = _failures([one for one in questions if not one.is_fixed], file.gate.alpha)
     level = file.gate.alpha / max(1, sum(not one.is_fixed for one in questions) - len(failures))
     return [_answered(one, file.gate.alpha, failures, level) if isinstance(one, _Question) else one for one in held]
+
+
+def check_means_something(file: BudgetFile, there: Sequence[Facts]) -> None:
+    """Raise the error for a budget that none of the cells that are to be measured can answer.
+
+    Args:
+        file: The budgets.
+        there: Facts of the cells, without what only measuring can tell.
+    """
+    for budget in file.budget:
+        why = why_none(budget.where, there)
+        if why is not None:
+            raise BenchkitError(
+                f"budget '{budget.name}' means none of the cells that would be measured: {why}",
+                remedy="correct its 'where', or give the target that it means",
+            )
 
 
 def exit_of(judgements: Sequence[Judgement], gate: Gate) -> Exit:
@@ -182,6 +242,7 @@ class _Question(NamedTuple):
 
     budget: Budget
     record: Record
+    left_aside: int = 0
 
     @property
     def is_fixed(self) -> bool:
@@ -227,11 +288,18 @@ def _failures(questions: Sequence[_Question], alpha: float) -> list[_Question]:
     return failures
 
 
-def _without_bounds(budget: Budget, record: Record) -> Judgement | None:
+def _usable(budget: Budget, record: Record) -> int:
+    """Return how far a record can answer a budget: a clean one that was measured before a noisy or an empty one."""
+    is_there = _missing(budget, record.measurements.get(budget.quantity)) is None
+    return 1 + cleanness(record) if is_there else 0
+
+
+def _without_bounds(budget: Budget, chosen: Chosen) -> Judgement | None:
     """Return the judgement where no bounds are asked: nothing measured, a noisy machine, too few processes."""
+    record = chosen.record
 
     def say(status: Status, reason: str) -> Judgement:
-        return Judgement(budget.name, record.artifact.name, status, reason, _EXITS[status])
+        return Judgement(budget.name, record.artifact.name, status, reason, _EXITS[status], chosen.left_aside)
 
     measurement = record.measurements.get(budget.quantity)
     missing = _missing(budget, measurement)
@@ -279,7 +347,8 @@ def _unsound(record: Record, measurement: Measured) -> str | None:
 
 def _answered(question: _Question, alpha: float, failures: Sequence[_Question], level: float) -> Judgement:
     status, reason = _against_limit(question, alpha, failed=question in failures, level=level)
-    return Judgement(question.budget.name, question.record.artifact.name, status, reason, _EXITS[status])
+    name = question.record.artifact.name
+    return Judgement(question.budget.name, name, status, reason, _EXITS[status], question.left_aside)
 
 
 def _against_limit(question: _Question, alpha: float, *, failed: bool, level: float) -> tuple[Status, str]:

@@ -191,6 +191,16 @@ def test_overrides_and_budgets_that_make_no_sense(command, pico_onnx: Path, tmp_
     says(command("profile", str(pico_onnx), *QUICK, "--output", str(tmp_path)), 2, "is a folder")
 
 
+def test_a_budget_that_means_nothing_is_told_before_anything_is_measured(command, pico_onnx: Path, monkeypatch) -> None:
+    where = 'where = {model = "large", sequence_length = 8}'
+    Path("b.toml").write_text(
+        f'[[budget]]\nname = "b"\nquantity = "latency"\nstatistic = "p50"\nat_most_s = 1\n{where}\n'
+    )
+    monkeypatch.setattr("benchkit.bench.sweep.run_in_child", lambda *_, **__: pytest.fail("measured"))
+    ended = command("check", str(pico_onnx), "--budgets", "b.toml", "-q")
+    says(ended, 2, "budget 'b' means none of the cells", "model = 'large', and there is only pico-sst2-fp32")
+
+
 def test_a_folder_of_the_users_is_not_replaced(command, checkpoint: Path) -> None:
     precious = Path("thesis")
     precious.mkdir()

@@ -7,7 +7,7 @@ import pytest
 from benchkit.core.errors import BenchkitError, Exit
 from benchkit.core.records import Record
 from benchkit.core.settings import load_toml
-from benchkit.judge.budgets import BudgetFile, exit_of, judge
+from benchkit.judge.budgets import BudgetFile, check_means_something, exit_of, facts_of, judge
 from benchkit.stats.summaries import measured
 
 
@@ -235,3 +235,68 @@ def test_a_peak_without_raw_values_is_missing() -> None:
     bare = good.model_copy(update={"measurements": good.measurements | {"peak_memory": peak}})
     file = budget(quantity="peak_memory", statistic="max", at_most_s=None, at_most_bytes=100)
     assert verdict(file, bare)[0] == "missing"
+
+
+def dated(day: int, *, noise: str = "clean", value: float = 0.01, **changes: Any) -> Record:
+    made = record(low=value, value=value, high=value, noise=noise)
+    return made.model_copy(update={"started_at_utc": f"2026-01-{day:02d}T00:00:00Z"} | changes)
+
+
+def test_only_the_latest_clean_record_of_a_cell_is_held() -> None:
+    slow_once = [dated(1, value=1.0), dated(3), dated(2, value=1.0), dated(4, value=1.0, noise="noisy")]
+    [judged] = judge(budget(), slow_once)
+    assert (judged.status, judged.left_aside) == ("pass", 3)
+    [judged] = judge(budget(), slow_once[-1:])
+    assert (judged.status, judged.left_aside) == ("inconclusive", 0)
+
+
+def test_another_artifact_host_or_cell_is_no_repeat() -> None:
+    first = dated(1)
+    others = [
+        first.model_copy(update={"artifact": first.artifact.model_copy(update={"id": "2"})}),
+        first.model_copy(update={"host": first.host.model_copy(update={"id": "elsewhere"})}),
+        first.model_copy(update={"cell": first.cell.model_copy(update={"threads": 2})}),
+        first.model_copy(update={"cell": first.cell.model_copy(update={"provider": "q"})}),
+    ]
+    assert len(judge(budget(), [first, *others])) == 5
+
+
+def test_a_crash_after_a_good_record_of_the_cell_is_left_aside() -> None:
+    nothing = {"status": "not_measured", "reason": "worker_failed", "detail": "SIGKILL"}
+    good = dated(1)
+    crashed = Record.model_validate(
+        dated(2, noise="invalid").as_json()
+        | {"measurements": {"latency": nothing}, "cell": good.cell.model_dump() | {"provider": "none"}}
+    )
+    [judged] = judge(budget(), [good, crashed])
+    assert (judged.status, judged.left_aside) == ("pass", 1)
+    [judged] = judge(budget(), [crashed])
+    assert (judged.status, judged.exit) == ("missing", Exit.NOT_MEASURED)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ({"model": "tony"}, "model = 'tony', and there is only tiny"),
+        ({"batch_size": 8}, "batch_size = 8, and there is only 1"),
+        ({"provider": "q"}, None),
+        ({"model": "tiny", "host": "h"}, None),
+    ],
+)
+def test_a_where_that_means_nothing_is_told_before_anything_is_measured(where, why) -> None:
+    seen = record(low=1, value=1, high=1)
+    there = facts_of(seen.artifact, seen.cell, seen.host.id)
+    del there["provider"]  # Not known before the cell ran.
+    if why is None:
+        check_means_something(budget(where=where), [there])
+        return
+    with pytest.raises(BenchkitError, match=why) as caught:
+        check_means_something(budget(where=where), [there])
+    assert caught.value.exit is Exit.USAGE
+
+
+def test_keys_that_are_met_by_different_cells_are_told() -> None:
+    seen = record(low=1, value=1, high=1)
+    there = [facts_of(seen.artifact, seen.cell.model_copy(update={"threads": n, "batch_size": n}), "h") for n in (1, 8)]
+    with pytest.raises(BenchkitError, match="threads = 8, batch_size = 1 in one"):
+        check_means_something(budget(where={"threads": 8, "batch_size": 1}), there)
