@@ -28,9 +28,11 @@ class Outlook:
 
     def told(self, number: int, share: float) -> None:
         """Take the share done of one piece."""
+        # A resumed piece starts with a share that took none of our time; one whose share falls begins another phase,
+        # whose pace is its own.
+        if number not in self._begun or share < self._shares[number]:
+            self._begun[number] = (self._clock_s(), share)
         self._shares[number] = share
-        # A resumed piece starts with a share that took none of our time.
-        self._begun.setdefault(number, (self._clock_s(), share))
 
     def ended(self, number: int) -> None:
         """Take that one piece is over, whether it went well or not."""

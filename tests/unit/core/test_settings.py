@@ -33,8 +33,8 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_good_file_is_resolved(tmp_path: Path) -> None:
     experiment = load_toml(written(tmp_path, GOOD), Experiment)
-    assert experiment.train["tiny"].recipe("sst2").epochs == 1
-    assert experiment.train["tiny"].recipe("mrpc").epochs == 2
+    assert experiment.train["tiny"].for_task("sst2").epochs == 1
+    assert experiment.train["tiny"].for_task("mrpc").epochs == 2
     assert experiment.sweep[0].matrix().batch_size == (1, 8)
 
 

@@ -57,6 +57,20 @@ def test_a_resumed_piece_is_not_faster_than_it_is() -> None:
     assert outlook.left_s() == pytest.approx(40.0)
 
 
+def test_a_second_phase_has_a_pace_of_its_own() -> None:
+    """A teacher answers first, in its own count from 0 to 1."""
+    clock = Clock()
+    outlook = Outlook([1.0], lanes=1, clock_s=clock)
+    outlook.told(0, 0.0)
+    clock.now_s = 1.0
+    outlook.told(0, 1.0)
+    clock.now_s = 2.0
+    outlook.told(0, 0.0)
+    clock.now_s = 12.0
+    outlook.told(0, 0.1)
+    assert outlook.left_s() == pytest.approx(90.0)
+
+
 def test_what_failed_is_over() -> None:
     clock = Clock()
     outlook = Outlook([1.0, 1.0], lanes=1, clock_s=clock)
