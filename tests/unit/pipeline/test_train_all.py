@@ -174,7 +174,7 @@ def test_memory_bounds_them(recipe, steps, tiny_sst2, machine) -> None:
     order = order_from(recipe(), seeds=(0, 1, 2, 3), data=tiny_sst2)
     plan = plan_training(order, jobs=None, encoder_bytes=2**30)
     assert plan.jobs == 2
-    assert plan.said == "memory (50 GiB) holds 2 trainings of 20.0 GiB at once"
+    assert plan.said == "memory (50 GiB) holds 2 trainings of 22.0 GiB at once"
     assert plan_training(order, jobs=4, encoder_bytes=2**30).jobs == 4, "who asks for a number gets it"
 
 
