@@ -3,12 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-# Examples of so many batches are sorted together: enough for batches of one length, and few enough that each epoch
-# makes other batches of them. Trainer's own 50 pads 8 % more on SST-2, and takes each 50 from long to short.
+Rows = npt.NDArray[np.int64]
+
+# Examples of so many batches are sorted together. Of all tokens of SST-2's train set (67,349 examples, batches of 32)
+# 1.6 % are padding then, and 4.8 % with Trainer's sampler, which takes 50; of 960 examples 8 %, and 39 % with
+# Trainer's, which never sorts more than a quarter of them together.
 _POOLED_BATCHES = 200
-_LEAST_POOLS = 2
+# Lengths are stretched by up to so much before they are sorted, or long texts, of which few are equally long, would
+# meet the same neighbours in each epoch.
+_STRETCH = 0.05
 
 
 class LengthGroups(torch.utils.data.Sampler[int]):
@@ -38,25 +44,18 @@ class LengthGroups(torch.utils.data.Sampler[int]):
         """Yield each row once."""
         rng = np.random.default_rng([self._seed, self._epoch])
         rows = rng.permutation(len(self))
-        batches = [batch for pool in self._pools(rows) for batch in self._cut(pool)]
+        keys = self._lengths * rng.uniform(1, 1 + _STRETCH, len(self))
+        pooled = _POOLED_BATCHES * self._batch_size
+        pools = [rows[start : start + pooled] for start in range(0, len(rows), pooled)]
+        batches = [batch for pool in pools for batch in self._cut(pool[np.argsort(keys[pool])])]
         # A batch that is not full must stay the last: Trainer cuts what is yielded into slices.
-        whole = [batch for batch in batches if len(batch) == self._batch_size]
-        rest = [batch for batch in batches if len(batch) < self._batch_size]
-        order = rng.permutation(len(whole)).tolist()
-        if self._epoch == 0 and whole:
-            longest = max(order, key=lambda number: int(self._lengths[whole[number]].max()))
-            order.remove(longest)
-            order.insert(0, longest)
-        for batch in [*(whole[number] for number in order), *rest]:
+        rest = [batches.pop()] if len(self) % self._batch_size else []
+        order = [batches[number] for number in rng.permutation(len(batches))]
+        if self._epoch == 0 and order:
+            longest = max(range(len(order)), key=lambda number: int(self._lengths[order[number]].max()))
+            order.insert(0, order.pop(longest))
+        for batch in [*order, *rest]:
             yield from batch.tolist()
 
-    def _pools(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Divide the rows into pools of whole batches; only the last may have a rest."""
-        batches = max(1, len(rows) // self._batch_size)
-        pooled = min(_POOLED_BATCHES, max(1, batches // _LEAST_POOLS)) * self._batch_size
-        return [rows[start : start + pooled] for start in range(0, len(rows), pooled)]
-
-    def _cut(self, pool: np.ndarray) -> list[np.ndarray]:
-        # Stable, so that which of two examples of one length comes first is the permutation's doing.
-        ordered = pool[np.argsort(self._lengths[pool], kind="stable")]
-        return [ordered[start : start + self._batch_size] for start in range(0, len(ordered), self._batch_size)]
+    def _cut(self, rows: Rows) -> list[Rows]:
+        return [rows[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
