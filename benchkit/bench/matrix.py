@@ -103,7 +103,7 @@ class Matrix(Setting):
         """The stopping rule in force: exactly `runs` processes where they were given."""
         if self.runs is None:
             return self.stopping
-        return exactly(self.runs)
+        return exactly(self.runs, max_seconds=self.stopping.max_seconds)
 
     def check_names(self) -> None:
         """Raise the error for a name that is in no table."""

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from benchkit.bench.workload import InputFacts
+from benchkit.core.errors import BenchkitError
 from benchkit.core.records import Measured, Measurement, NotMeasured, Statistic
 from benchkit.meters.cold_start import unaccounted_share
 from benchkit.meters.energy import EnergyWindow, Reading, summarise_windows
@@ -76,11 +77,16 @@ def open_loop(timed: Sequence[Outcome], batch_size: int, alpha: float) -> dict[s
 def _sustained(
     rates_per_s: Sequence[float | None], served: Sequence[Outcome], batch_size: int, alpha: float
 ) -> Measurement:
-    missed = sorted({one["search"]["reason"] for one in served if one["rate_per_s"] is None})
+    none = [one["search"] for one in served if one["rate_per_s"] is None]
+    missed = sorted({search["reason"] for search in none if not search.get("out_of_time")})
     if missed:
         return NotMeasured(
             reason="bound_not_met", detail="; ".join(missed), remedy="allow a higher --p99-at-most-s, or a faster cell"
         )
+    if len(none) == len(served):
+        remedy = "give the search longer: --max-seconds, half of which is for the searches"
+        return NotMeasured(reason="out_of_time", detail=none[0]["reason"], remedy=remedy)
+    # A search that was cut says nothing of the rate: the others stand, and all of them are in the details.
     values = per_run(rate * batch_size for rate in rates_per_s if rate is not None)
     found = measured("sustained_rate", values, alpha=alpha)
     return _with_details(found, {"searches": [one["search"] for one in served]})
@@ -235,18 +241,18 @@ def per_run(values: Iterable[float]) -> list[list[float]]:
     return [[float(f"{value:.9g}")] for value in values]
 
 
-def gave_nothing(reason: str) -> NotMeasured:
+def gave_nothing(error: BenchkitError) -> NotMeasured:
     """Return why the process that should have measured a quantity gave nothing."""
-    remedy = "see the reason; the quantities of the other passes are complete"
-    return NotMeasured(reason="worker_failed", detail=reason, remedy=remedy)
+    remedy = "see the reason; what the other processes measured is complete"
+    return NotMeasured(reason="worker_failed", detail=f"{error}; {error.remedy}", remedy=remedy)
 
 
 def or_failed(
-    failed: Mapping[str, str], kind: str, quantities: Sequence[str], make: Callable[[], dict[str, Measurement]]
+    failed: Mapping[str, NotMeasured], kind: str, quantities: Sequence[str], make: Callable[[], dict[str, Measurement]]
 ) -> dict[str, Measurement]:
     """Return what `make` gives, or why each of the quantities could not be measured."""
     if kind in failed:
-        return dict.fromkeys(quantities, gave_nothing(failed[kind]))
+        return dict.fromkeys(quantities, failed[kind])
     return make()
 
 

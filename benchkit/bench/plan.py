@@ -25,6 +25,7 @@ _LOW_RATE_PER_S = 1.0
 _LOAD = 0.5
 _LOW_RATE_CALLS = 12
 _SERVER_CALLS = 300
+_SEARCH_S = 60.0
 _DRAWN_BATCHES = 32  # Lengths of real text differ much: eight batches would be a sample too small of them.
 
 
@@ -68,15 +69,18 @@ def spots(artifacts: dict[str, list[Artifact]], matrix: Matrix, drawn: Mapping[s
         EnvironmentLacks: More threads are asked for than this process has cores.
     """
     matrix.check_cores()
-    points = itertools.product(
-        matrix.runtime,
-        matrix.device,
-        matrix.threads,
-        matrix.scenario,
-        matrix.padding,
-        matrix.batch_size,
-        matrix.sequence_length,
+    points = list(
+        itertools.product(
+            matrix.runtime,
+            matrix.device,
+            matrix.threads,
+            matrix.scenario,
+            matrix.padding,
+            matrix.batch_size,
+            matrix.sequence_length,
+        )
     )
+    share_s = _search_s(matrix, sum(len(artifacts[runtime]) for runtime, *_ in points))
     return [
         Spot(
             artifact,
@@ -84,7 +88,7 @@ def spots(artifacts: dict[str, list[Artifact]], matrix: Matrix, drawn: Mapping[s
             _options(matrix, device, threads),
             _workload(artifact, matrix, (batch_size, length, padding), (drawn or {}).get(artifact.manifest.id)),
             scenario,
-            _load(matrix, scenario),
+            _load(matrix, scenario, share_s),
             matrix.affinity,
         )
         for runtime, device, threads, scenario, padding, batch_size, length in points
@@ -239,7 +243,13 @@ def _workload(artifact: Artifact, matrix: Matrix, shape: tuple[int, int, Padding
     )
 
 
-def _load(matrix: Matrix, scenario: str) -> Load | None:
+def _search_s(matrix: Matrix, cells: int) -> float:
+    """Return how long one search for the largest rate may take: two of each cell fit into a budget that was given."""
+    budget_s = matrix.rule.max_seconds
+    return _SEARCH_S if budget_s is None else budget_s / (2 * cells)
+
+
+def _load(matrix: Matrix, scenario: str, search_s: float) -> Load | None:
     if scenario not in ("server", "low-rate"):
         return None
     if scenario == "low-rate":
@@ -252,5 +262,5 @@ def _load(matrix: Matrix, scenario: str) -> Load | None:
         p99_at_most_s=matrix.p99_at_most_s,
         engine=matrix.engine,
         queries=_SERVER_CALLS,
-        max_duration_s=60.0 if matrix.find_max else 20.0,
+        max_duration_s=search_s if matrix.find_max else 20.0,
     )

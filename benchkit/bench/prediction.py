@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchkit.bench.job import Job
+from benchkit.bench.load.rehearsal import search_s
 from benchkit.bench.plan import PlannedJob, Spot
 from benchkit.bench.roofs.peaks import kept_peaks
 from benchkit.bench.roofs.roofline import flops_per_call
@@ -35,10 +36,13 @@ class Prediction:
         """Take what a job took as the prediction of the next one of its cell and pass."""
         self._seen_s[planned.spots[0], planned.job.kind] = took_s
 
+    def seen_s(self, planned: PlannedJob) -> float | None:
+        """Return what the last job of this cell and pass took; None before the first."""
+        return self._seen_s.get((planned.spots[0], planned.job.kind))
+
     def _one(self, planned: PlannedJob) -> float:
-        index = planned.spots[0]
-        seen_s = self._seen_s.get((index, planned.job.kind))
-        return expected_s(planned.job, self._call_s[index]) if seen_s is None else seen_s
+        seen_s = self.seen_s(planned)
+        return expected_s(planned.job, self._call_s[planned.spots[0]]) if seen_s is None else seen_s
 
 
 def expected_s(job: Job, call_s: float) -> float:
@@ -69,7 +73,7 @@ def _open_loop_s(job: Job, call_s: float) -> float:
     load = job.load
     assert load is not None
     if load.p99_at_most_s is not None:
-        return load.max_duration_s
+        return search_s(load, call_s, job.seed)
     rate_per_s = load.rate_per_s or (load.share_of_capacity or 1.0) / max(call_s, 1e-4)
     return min(load.queries / rate_per_s, load.max_duration_s)
 

@@ -1,7 +1,7 @@
 """Measure artifacts over a matrix: plan, launch each job in a fresh process, make one record a cell."""
 
 import dataclasses
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 from benchkit.bench.journal import Journal
@@ -9,7 +9,7 @@ from benchkit.bench.matrix import Matrix
 from benchkit.bench.passes.energy import energy_meters
 from benchkit.bench.plan import PlannedJob, Spot, check_lengths, first_look, spots
 from benchkit.bench.record import failed_record, profile_record
-from benchkit.bench.roofs.peaks import Peaks, measured_peaks
+from benchkit.bench.roofs.peaks import Peaks, kept_peaks, measured_peaks
 from benchkit.bench.sweep import CellState, Plan, Sweep, Watch
 from benchkit.bench.targets import Refused, cache_folder, resolve_or_refuse
 from benchkit.bench.timing import Schedule
@@ -100,6 +100,7 @@ def profile(
     cell_timeout_s: float = _CELL_TIMEOUT_S,
     progress: Progress = silent,
     watch: Watch = lambda _: None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> list[Record]:
     """Measure every cell and return one record each.
 
@@ -112,16 +113,22 @@ def profile(
         cell_timeout_s: Longest life of one worker.
         progress: Told of each job.
         watch: Shown all cells after each job; it runs between processes, so that it may take its time.
+        told: Told how much was measured before, and what the budget of time left out.
 
     Raises:
         BenchkitError: No model can be opened or fed.
         EnvironmentLacks: A device or provider is not here, and no cell asks for another.
     """
     sweep = Sweep(planned, Journal(journal), cell_timeout_s, progress, watch)
+    before = sweep.measured_before()
+    if before:
+        told(f"{before} of {len(planned.jobs)} processes were measured before")
     sweep.run(planned.jobs)
     sweep.until_narrow()
     progress("profile", 1.0)
-    peaks = _peaks(planned.cells, progress)
+    if sweep.left_out:
+        told(f"the time budget of {sweep.budget_s:g} s was over: {sweep.left_out} planned processes were left out")
+    peaks = _peaks(planned.cells, progress, only_kept=sweep.left_out > 0)
     return [_record(state, planned, peaks, sweep.budget_s) for state in sweep.states]
 
 
@@ -154,10 +161,20 @@ def _record(state: CellState, planned: Plan, peaks: Mapping[int, Peaks], budget_
     )
 
 
-def _peaks(cells: Sequence[Spot], progress: Progress) -> dict[int, Peaks]:
-    """Measure what the machine can do at each thread count, once a day: the roofs of the roofline."""
+def _peaks(cells: Sequence[Spot], progress: Progress, *, only_kept: bool = False) -> dict[int, Peaks]:
+    """Measure what the machine can do at each thread count, once a day: the roofs of the roofline.
+
+    Args:
+        cells: The cells.
+        progress: Told of each measuring.
+        only_kept: Take what was measured today, and measure nothing.
+    """
     found = {}
     for threads in sorted({cell.options.threads for cell in cells if cell.options.device == "cpu"}):
+        if only_kept:
+            kept = kept_peaks(threads, cache=cache_folder())
+            found |= {} if kept is None else {threads: kept}
+            continue
         progress(f"measure the machine's own peaks, {threads} thread(s)")
         try:
             found[threads] = measured_peaks(threads, cache=cache_folder())

@@ -9,7 +9,7 @@ from typing import Any
 
 import benchkit
 from benchkit.bench import measurements
-from benchkit.bench.measurements import Outcome, gave_nothing, or_failed
+from benchkit.bench.measurements import Outcome, or_failed
 from benchkit.bench.noise_verdict import noise_of
 from benchkit.bench.plan import Spot
 from benchkit.bench.roofs.peaks import Peaks
@@ -33,7 +33,7 @@ def cell_measurements(
     outcomes: Mapping[str, Sequence[Outcome]],
     *,
     no_energy: Mapping[str, NotMeasured],
-    failed: Mapping[str, str] = MappingProxyType({}),
+    failed: Mapping[str, NotMeasured] = MappingProxyType({}),
     peaks: Peaks | None = None,
     alpha: float = ALPHA,
 ) -> dict[str, Measurement]:
@@ -79,7 +79,7 @@ def profile_record(
     no_energy: Mapping[str, NotMeasured],
     seed: int,
     sampling: Mapping[str, Any],
-    failed: Mapping[str, str] = MappingProxyType({}),
+    failed: Mapping[str, NotMeasured] = MappingProxyType({}),
     warnings: Sequence[str] = (),
     peaks: Peaks | None = None,
     alpha: float = ALPHA,
@@ -126,9 +126,8 @@ def profile_record(
     )
 
 
-def failed_record(spot: Spot, reason: str, *, started_at_utc: str, seed: int) -> Record:
+def failed_record(spot: Spot, nothing: NotMeasured, *, started_at_utc: str, seed: int) -> Record:
     """Make the record of a cell whose worker crashed or hung: void, with its reason, and never dropped."""
-    nothing = NotMeasured(reason="worker_failed", detail=reason, remedy="see the reason; the other cells are complete")
     return seal(
         kind="profile",
         artifact=spot.artifact.facts(),
@@ -138,7 +137,7 @@ def failed_record(spot: Spot, reason: str, *, started_at_utc: str, seed: int) ->
         elapsed_s=0.0,
         seed=seed,
         measurements={"latency": nothing, "throughput": nothing, "peak_memory": nothing},
-        noise=Noise(verdict="invalid", reasons=(reason,)),
+        noise=Noise(verdict="invalid", reasons=(nothing.detail,)),
         warnings=(),
     )
 
@@ -171,12 +170,12 @@ def _energies(
     outcomes: Mapping[str, Sequence[Outcome]],
     *,
     no_energy: Mapping[str, NotMeasured],
-    failed: Mapping[str, str],
+    failed: Mapping[str, NotMeasured],
     alpha: float,
 ) -> dict[str, Measurement]:
     wanted = ("energy_package", "energy_gpu") if spot.options.device == "cuda" else ("energy_package",)
     if "energy" in failed:
-        return dict.fromkeys(wanted, gave_nothing(failed["energy"]))
+        return dict.fromkeys(wanted, failed["energy"])
     taken = outcomes["energy"]
     quantities = sorted({name for outcome in taken for name in outcome["readings"]})
     found: dict[str, Measurement] = {}
@@ -202,7 +201,7 @@ def _other_providers(spot: Spot, timed: Sequence[Outcome]) -> list[str]:
 
 def _coverage_told(coverage: Outcome | None, failed: Mapping[str, str]) -> list[str]:
     if "coverage" in failed:
-        return [f"which operators ran where is not known: {failed['coverage']}"]
+        return [f"which operators ran where is not known: {failed['coverage'].detail}"]
     if coverage is not None and coverage["coverage"] is None:
         return ["which operators ran where is not known: this runtime gives no profile"]
     return []

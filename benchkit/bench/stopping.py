@@ -24,8 +24,8 @@ class Stopping(Setting):
         looks: Timed processes of a cell after which its bounds are looked at; the last is the most it gets.
         p50_within: Half width of the bounds of p50, as a share of it, that is narrow enough.
         p95_within: The same of p95.
-        max_seconds: Budget of the whole sweep; beyond it only the first look of each cell is completed. None gives
-            each cell 20 s.
+        max_seconds: Budget of the whole sweep: at its end no process is begun, and what is there is reported. None
+            gives each cell 20 s, beyond which its first look is still completed.
     """
 
     looks: tuple[pydantic.PositiveInt, ...] = _LOOKS
@@ -50,9 +50,9 @@ class Stopping(Setting):
         return self.max_seconds if self.max_seconds is not None else _SECONDS_A_CELL * cells
 
 
-def exactly(runs: int) -> Stopping:
-    """Return the rule of one look after so many processes."""
-    return Stopping(looks=(runs,))
+def exactly(runs: int, *, max_seconds: float | None = None) -> Stopping:
+    """Return the rule of one look after so many processes, within a budget where one was given."""
+    return Stopping(looks=(runs,), max_seconds=max_seconds)
 
 
 class Reached(NamedTuple):

@@ -11,7 +11,7 @@ from benchkit.bench.job import Job, Pass
 from benchkit.bench.journal import Journal
 from benchkit.bench.launch import run_in_child
 from benchkit.bench.matrix import Matrix
-from benchkit.bench.measurements import Outcome
+from benchkit.bench.measurements import Outcome, gave_nothing
 from benchkit.bench.passes.cold_start import leave_in_page_cache
 from benchkit.bench.plan import PlannedJob, Spot, interleaved
 from benchkit.bench.prediction import Prediction
@@ -23,6 +23,8 @@ from benchkit.core.progress import Progress
 from benchkit.core.records import NotMeasured
 from benchkit.core.store import utc_now
 
+# A cold start is a pair of starts: one without the other compares nothing.
+_LEAST_OUTCOMES = {"cold-start": 2}
 _PASSES = ("coverage", "time", "memory", "cold-start", "energy", "idle")
 
 
@@ -61,7 +63,7 @@ class CellState:
 
     spot: Spot
     outcomes: dict[str, list[Outcome]] = dataclasses.field(default_factory=lambda: {kind: [] for kind in _PASSES})
-    failed: dict[str, str] = dataclasses.field(default_factory=dict)
+    failed: dict[str, NotMeasured] = dataclasses.field(default_factory=dict)
     stopped_by: str = ""
     reached: Reached = NOT_REACHED
 
@@ -70,7 +72,14 @@ Watch = Callable[[Sequence[CellState]], None]
 
 
 class Sweep:
-    """The loop over jobs, and what is known of each cell meanwhile."""
+    """The loop over jobs, and what is known of each cell meanwhile.
+
+    Attributes:
+        planned: The sweep.
+        states: The cells so far.
+        budget_s: Budget of time.
+        left_out: Jobs that were not begun, since the budget was over.
+    """
 
     def __init__(self, planned: Plan, journal: Journal, timeout_s: float, progress: Progress, watch: Watch) -> None:
         self.planned = planned
@@ -82,9 +91,14 @@ class Sweep:
         self._watch = watch
         self._begin_s = time.perf_counter()
         self._prediction = Prediction(planned.cells)
+        self.left_out = 0
         self._refused: dict[int, BenchkitError] = {}
         for index, error in planned.refused.items():
             self._fail(index, "time", error)
+
+    def measured_before(self) -> int:
+        """Return how many of the planned processes a former sweep has left the outcome of."""
+        return sum(self._known(job) is not None for job in self.planned.jobs)
 
     def run(self, jobs: Sequence[PlannedJob]) -> None:
         """Do the jobs in their order, leaving out those of cells that failed.
@@ -96,6 +110,9 @@ class Sweep:
         for number, job in enumerate(jobs):
             states = [self.states[index] for index in job.spots]
             if all("time" in state.failed or job.job.kind in state.failed for state in states):
+                continue
+            if not self._has_time_for(job, jobs[number:]):
+                self._leave_out(job, states)
                 continue
             left = _left(self._prediction.of(jobs[number:]))
             what = f"profile {states[0].spot.label()}, {job.job.kind} run {job.run + 1}, {left}"
@@ -111,8 +128,41 @@ class Sweep:
                     state.outcomes[job.job.kind].append(outcome)
             self._watch(self.states)
 
+    def _has_time_for(self, planned: PlannedJob, rest: Sequence[PlannedJob]) -> bool:
+        """Tell whether a job may begin: always without a budget that was asked for, and where its outcome is known.
+
+        The first job of each cell and pass may begin while any time is left, since nothing knows how long it takes.
+        A further timed run leaves the other passes their time: a cell has more of use in its memory than in one
+        run more.
+        """
+        limit_s = self.planned.matrix.rule.max_seconds
+        if limit_s is None or self._known(planned) is not None:
+            return True
+        seen_s = self._prediction.seen_s(planned)
+        need_s = seen_s or 0.0
+        if planned.job.kind == "time" and seen_s is not None:
+            need_s += self._prediction.of([job for job in rest if job.job.kind != "time"])
+        return self._spent_s() + need_s < limit_s
+
+    def _leave_out(self, planned: PlannedJob, states: Sequence[CellState]) -> None:
+        """Note that a job was not begun; a pass that has given something already keeps that."""
+        kind = planned.job.kind
+        self.left_out += 1
+        for state in states:
+            if kind == "time":
+                state.stopped_by = "time"
+            if len(state.outcomes[kind]) < _LEAST_OUTCOMES.get(kind, 1):
+                state.failed[kind] = NotMeasured(
+                    reason="out_of_time",
+                    detail=f"the time budget of {self.budget_s:g} s was over before it was measured",
+                    remedy="give it longer with --max-seconds",
+                )
+
+    def _spent_s(self) -> float:
+        return time.perf_counter() - self._begin_s
+
     def _fail(self, index: int, kind: Pass, error: BenchkitError) -> None:
-        self.states[index].failed[kind] = f"{error}; {error.remedy}"
+        self.states[index].failed[kind] = gave_nothing(error)
         # A crash is an event, which is recorded; a file that is no model is a mistake, which is told.
         if kind == "time" and not isinstance(error, MeasurementFailed):
             self._refused[index] = error
@@ -130,7 +180,7 @@ class Sweep:
                 return
             matrix, schedule = self.planned.matrix, self.planned.schedule
             more = interleaved(self.planned.cells, "time", range(this, following), matrix, schedule, only=wide)
-            if time.perf_counter() - self._begin_s + self._prediction.of(more) > self.budget_s:
+            if self._spent_s() + self._prediction.of(more) > self.budget_s:
                 for index in wide:
                     self.states[index].stopped_by = "time"
                 return
@@ -140,12 +190,14 @@ class Sweep:
         """Mark the cells that have been measured enough; return the others."""
         rule, wide = self.planned.matrix.rule, []
         for index, state in enumerate(self.states):
-            if state.stopped_by or "time" in state.failed:
+            if state.stopped_by in ("targets", "runs") or "time" in state.failed:
                 continue
             found = cell_measurements(
                 state.spot, state.outcomes, no_energy=self.planned.no_energy, failed=state.failed, alpha=rule.alpha
             )
             state.reached = reached(found)
+            if state.stopped_by:
+                continue
             if state.reached.is_enough(rule) and len(rule.looks) > 1:
                 state.stopped_by = "targets"
             elif last:
@@ -155,14 +207,19 @@ class Sweep:
         return wide
 
     def _outcome(self, planned: PlannedJob) -> Outcome:
-        cell = self.planned.cells[planned.spots[0]]
-        known = self._journal.find(planned.job, cell.artifact.manifest.id, planned.run)
+        known = self._known(planned)
         if known is not None:
             return known
         outcome = _timed_child(planned.job, self._timeout_s)
-        self._journal.keep(planned.job, cell.artifact.manifest.id, planned.run, outcome)
+        self._journal.keep(planned.job, self._artifact_id(planned), planned.run, outcome)
         self._prediction.learn(planned, outcome["elapsed_s"])
         return outcome
+
+    def _known(self, planned: PlannedJob) -> Outcome | None:
+        return self._journal.find(planned.job, self._artifact_id(planned), planned.run)
+
+    def _artifact_id(self, planned: PlannedJob) -> str:
+        return self.planned.cells[planned.spots[0]].artifact.manifest.id
 
 
 def _timed_child(job: Job, timeout_s: float) -> Outcome:

@@ -84,5 +84,5 @@ def _latest(state: "CellState") -> str:
 def _word(state: "CellState") -> str:
     if state.failed:
         kind, reason = next(iter(state.failed.items()))
-        return f"{kind} failed: {reason.partition(';')[0]}"
+        return f"{kind} failed: {reason.detail.partition(';')[0]}"
     return {"targets": "narrow enough", "runs": "done", "time": "out of time", "": "measuring"}[state.stopped_by]

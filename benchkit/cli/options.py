@@ -64,7 +64,12 @@ ColdStartOption = Annotated[
 ]
 MaxSecondsOption = Annotated[
     float | None,
-    typer.Option("--max-seconds", min=1, help="Time budget of the sweep; by default 20 s for each cell."),
+    typer.Option(
+        "--max-seconds",
+        min=1,
+        help="Time budget: at its end no process is begun and what is there is reported. By default 20 s a cell, and "
+        "the first look at each is completed.",
+    ),
 ]
 PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help="Precisions to make of each target: fp32, dynamic-int8; a comma list.")

@@ -9,6 +9,7 @@ from benchkit.cli import options
 from benchkit.core.errors import Exit
 
 if TYPE_CHECKING:
+    from benchkit.bench.plan import Spot
     from benchkit.bench.sweep import Plan
 
 
@@ -98,7 +99,12 @@ def command(
     journal = journal_of(output)
     with LiveTable(progress, quiet=quiet) as table:
         records = profile(
-            planned, journal=journal, cell_timeout_s=cell_timeout, progress=table.progress, watch=table.watch
+            planned,
+            journal=journal,
+            cell_timeout_s=cell_timeout,
+            progress=table.progress,
+            watch=table.watch,
+            told=lambda text: None if quiet else typer.echo(text, err=True),
         )
         # Before the traces: whatever becomes of those, hours of measuring are on disk.
         keep(records, output)
@@ -113,17 +119,34 @@ def command(
     return code
 
 
+def _asked(cell: "Spot") -> list[str]:
+    """Say how the calls of a cell come, and what they carry where that is drawn."""
+    workload, load = cell.workload, cell.load
+    words = [cell.scenario]
+    if load is not None and load.rate_per_s is not None:
+        words.append(f"{load.rate_per_s:g} calls/s")
+    elif load is not None and load.share_of_capacity is not None:
+        words.append(f"load {load.share_of_capacity:g} of the capacity")
+    elif load is not None:
+        words.append(f"the largest rate with a p99 of at most {load.p99_at_most_s:g} s")
+    if load is not None and load.engine != "benchkit":
+        words.append(f"by {load.engine}")
+    return words + (
+        [f"{workload.padding} padding, lengths of {workload.lengths_from}"] if workload.lengths_from else []
+    )
+
+
 def _print_plan(planned: "Plan") -> None:
     from benchkit.bench.prediction import Prediction
 
     rule = planned.matrix.rule
     for cell in planned.cells:
-        workload = cell.workload
-        fed = f", {workload.padding} padding, lengths of {workload.lengths_from}" if workload.lengths_from else ""
-        typer.echo(f"{cell.label()}, {cell.runtime} on {cell.options.device}, {cell.scenario}{fed}")
+        typer.echo(", ".join([cell.label(), f"{cell.runtime} on {cell.options.device}", *_asked(cell)]))
     first_s = Prediction(planned.cells).of(planned.jobs)
     typer.echo(f"{len(planned.cells)} cells, {len(planned.jobs)} fresh processes, about {first_s:.0f} s")
     budget_s = rule.budget_s(len(planned.cells))
+    if rule.max_seconds is not None and budget_s < first_s:
+        typer.echo(f"ended by --max-seconds after {budget_s:.0f} s, with what is there by then")
     if len(rule.looks) > 1 and budget_s > first_s:
         more = f"where bounds are wider than {rule.p50_within:.0%} (p50) or {rule.p95_within:.0%} (p95)"
         typer.echo(f"then more processes {more}, up to {budget_s:.0f} s in all")

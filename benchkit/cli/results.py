@@ -42,7 +42,7 @@ def journal_of(output: Path | None) -> Path | None:
 def is_failed(record: Record) -> bool:
     """Tell whether the cell of a profile gave no timed value at all."""
     found = record.measurements.get("throughput")
-    return isinstance(found, NotMeasured) and found.reason == "worker_failed"
+    return isinstance(found, NotMeasured) and found.reason in ("worker_failed", "out_of_time")
 
 
 def exit_of_records(records: Sequence[Record]) -> Exit:
@@ -54,7 +54,7 @@ def exit_of_records(records: Sequence[Record]) -> Exit:
         reason = next((reason for record in records for reason in record.noise.reasons), "see the records")
         typer.echo(f"nothing was measured: every cell is void ({reason})", err=True)
         return Exit.NOT_MEASURED
-    failed = any(
+    failed = any(map(is_failed, records)) or any(
         isinstance(measurement, NotMeasured) and measurement.reason == "worker_failed"
         for record in records
         for measurement in record.measurements.values()

@@ -192,7 +192,7 @@ def _searched(
 
     def serve_at(rate_per_s: float, queries: int, seed: int) -> Trial:
         arrivals_ns = poisson_arrivals_ns(rate_per_s, count=queries, seed=seed)
-        allowed = queries - _rank_of_p99(queries)
+        allowed = queries - rank_of_p99(queries)
         limits = Limits(max_duration_s=load.max_duration_s, late_ns=int(bound_s * 1e9), late_allowed=allowed)
         begin_ns = clock_ns()
         runs.append(serve(call, inputs, arrivals_ns, limits, clock_ns=clock_ns, sleep=sleep))
@@ -221,7 +221,7 @@ def trial_of(served: Served, *, rate_per_s: float, queries: int, bound_s: float,
         elapsed_s: How long it took.
     """
     n = len(served.end_ns)
-    p99_s = float(np.sort(served.response_ns)[_rank_of_p99(n) - 1]) * 1e-9 if n and not served.cut else None
+    p99_s = float(np.sort(served.response_ns)[rank_of_p99(n) - 1]) * 1e-9 if n and not served.cut else None
     keeping = keeping_up(served)
     why_not = ""
     if served.cut == "late":
@@ -240,7 +240,7 @@ def trial_of(served: Served, *, rate_per_s: float, queries: int, bound_s: float,
         met=not why_not,
         elapsed_s=elapsed_s,
         why_not=why_not,
-        hopeless=int(np.sum(served.service_ns > bound_s * 1e9)) > queries - _rank_of_p99(queries),
+        hopeless=int(np.sum(served.service_ns > bound_s * 1e9)) > queries - rank_of_p99(queries),
     )
 
 
@@ -268,7 +268,8 @@ def _broken_law(difference: float | None) -> str:
     return f"Little's law is off by {difference:+.0%}: the queue was not steady over the run, or the figures do not fit"
 
 
-def _rank_of_p99(n: int) -> int:
+def rank_of_p99(n: int) -> int:
+    """Return the rank of the nearest-rank p99 among n values."""
     return max(1, math.ceil(0.99 * n - 1e-9))
 
 
@@ -279,6 +280,6 @@ def _summary(values_ns: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, int]:
     middle = max(1, math.ceil(0.5 * len(ordered)))
     return {
         "p50": int(ordered[middle - 1]),
-        "p99": int(ordered[_rank_of_p99(len(ordered)) - 1]),
+        "p99": int(ordered[rank_of_p99(len(ordered)) - 1]),
         "max": int(ordered[-1]),
     }

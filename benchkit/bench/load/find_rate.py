@@ -50,11 +50,13 @@ class Found:
         rate_per_s: Largest rate found whose confirmation met the bound; None when there is none.
         trials: Every run, in the order made.
         reason: Why there is no rate, or what is claimed of it.
+        out_of_time: There is no rate because the time was over, and not because the bound was missed.
     """
 
     rate_per_s: float | None
     trials: tuple[Trial, ...]
     reason: str
+    out_of_time: bool = False
 
 
 ServeAt = Callable[[float, int, int], Trial]
@@ -112,10 +114,12 @@ def find_max_rate(
     low: float | None = None
     high = _HIGHEST_SHARE * capacity_per_s
     floor = _LOWEST_SHARE * capacity_per_s
+    out_of_time = False
     while len(search.trials) < max_trials and high - (low or floor) > precision * high:
         rate = ((low or floor) + high) / 2
         # The confirmation needs its time too, and at least that of the rate it would start with.
         if SEARCH_QUERIES / rate + CONFIRM_QUERIES / (low or rate) > search.left_s:
+            out_of_time = True
             break
         if search.search(rate):
             low = rate
@@ -125,7 +129,10 @@ def find_max_rate(
             high = rate
     if low is None:
         return Found(
-            rate_per_s=None, trials=tuple(search.trials), reason=_why_none(search, capacity_per_s, p99_at_most_s)
+            rate_per_s=None,
+            trials=tuple(search.trials),
+            reason=_why_none(search, capacity_per_s, p99_at_most_s),
+            out_of_time=out_of_time,
         )
     return _confirmed(search, low, floor, p99_at_most_s)
 
@@ -144,7 +151,7 @@ def _confirmed(search: _Search, rate_per_s: float, floor_per_s: float, p99_at_mo
         f"{rate_per_s:.4g} queries/s met the p99 bound of {p99_at_most_s:g} s, but fresh arrivals confirmed neither it "
         f"nor a lower rate, and the time left of {search.budget_s:g} s holds no run at {rate:.4g} queries/s"
     )
-    return Found(rate_per_s=None, trials=tuple(search.trials), reason=reason)
+    return Found(rate_per_s=None, trials=tuple(search.trials), reason=reason, out_of_time=rate >= floor_per_s)
 
 
 def _why_none(search: _Search, capacity_per_s: float, p99_at_most_s: float) -> str:

@@ -82,7 +82,9 @@ def test_one_spoiled_run_makes_the_cell_noisy(spot, outcomes, make_timed) -> Non
 
 def test_a_failed_memory_pass_leaves_the_latency(spot, outcomes) -> None:
     outcomes["memory"] = []
-    record = record_of(spot, outcomes, failed={"memory": "killed by SIGKILL"})
+    record = record_of(
+        spot, outcomes, failed={"memory": NotMeasured(reason="worker_failed", detail="killed by SIGKILL")}
+    )
     assert record.statistic("latency", "p50").value == pytest.approx(0.01)
     assert record.measurements["peak_memory"].detail == "killed by SIGKILL"
 
@@ -93,7 +95,8 @@ def test_no_high_water_mark_is_not_zero(spot, outcomes, make_memory) -> None:
 
 
 def test_a_failed_cell_is_void_and_says_why(spot) -> None:
-    record = failed_record(spot, "killed by SIGKILL", started_at_utc="2026-01-01T00:00:00Z", seed=0)
+    nothing = NotMeasured(reason="worker_failed", detail="killed by SIGKILL")
+    record = failed_record(spot, nothing, started_at_utc="2026-01-01T00:00:00Z", seed=0)
     assert record.noise.verdict == "invalid"
     assert record.measurements["latency"].detail == "killed by SIGKILL"
     assert is_sealed(record.as_json())
@@ -231,6 +234,21 @@ def test_the_largest_rate_is_in_examples(spot, outcomes, make_timed, rate, expec
         assert record.measurements["sustained_rate"].detail == "even 1 a second misses it"
     else:
         assert record.statistic("sustained_rate", "median").value == expected
+
+
+def test_searches_that_were_cut_by_the_time_say_nothing_of_the_rate(spot, outcomes, make_timed) -> None:
+    def timed(rate, *, out_of_time):
+        search = {"rate_per_s": rate, "trials": [], "reason": "2 s hold no trial", "out_of_time": out_of_time}
+        return make_timed(served={"rate_per_s": rate, "capacity_per_s": 20.0, "search": search, "warnings": []})
+
+    server = spot._replace(scenario="server", load=Load(p99_at_most_s=0.1))
+    outcomes["time"] = [timed(8.0, out_of_time=False), timed(None, out_of_time=True)]
+    found = record_of(server, outcomes).measurements["sustained_rate"]
+    assert (found.runs, len(found.details["searches"])) == (((16.0,),), 2)
+    outcomes["time"] = [timed(None, out_of_time=True)] * 2
+    assert record_of(server, outcomes).measurements["sustained_rate"].reason == "out_of_time"
+    outcomes["time"] = [timed(8.0, out_of_time=False), timed(None, out_of_time=False)]
+    assert record_of(server, outcomes).measurements["sustained_rate"].reason == "bound_not_met"
 
 
 def test_real_tokens_and_padding(spot, outcomes) -> None:

@@ -13,6 +13,7 @@ def test_the_error_is_split_over_the_looks() -> None:
 def test_a_number_of_runs_takes_the_place_of_the_rule() -> None:
     assert Matrix(runs=5).rule.looks == (5,)
     assert Matrix().rule.looks == (6, 9, 14)
+    assert Matrix(runs=5, stopping={"max_seconds": 7}).rule.max_seconds == 7
 
 
 def test_each_cell_has_its_share_of_the_time() -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from benchkit.bench.load.arrivals import poisson_arrivals_ns
+from benchkit.bench.load.driving import Load
 from benchkit.bench.load.find_rate import CONFIRM_QUERIES, SEARCH_QUERIES, Trial, find_max_rate
+from benchkit.bench.load.rehearsal import search_s
 
 SERVICE_S = 0.005
 CAPACITY_PER_S = 1 / SERVICE_S
@@ -116,3 +118,25 @@ def test_it_keeps_its_time(max_duration_s: float) -> None:
     assert sum(trial.elapsed_s for trial in found.trials) <= max_duration_s
     if found.rate_per_s is None:
         assert "s are needed" in found.reason or "time" in found.reason
+
+
+def test_a_search_that_had_no_time_says_so_and_not_that_the_bound_was_missed() -> None:
+    assert search(0.025, max_duration_s=1.0).out_of_time
+    assert not search(0.025).out_of_time
+    assert not search(0.004).out_of_time
+    assert not search(0.004, hopeless=True).out_of_time
+
+
+@pytest.mark.parametrize(("bound_s", "max_duration_s"), [(0.025, 600.0), (0.012, 600.0), (10.0, 600.0), (0.025, 20.0)])
+def test_a_rehearsal_takes_as_long_as_the_search(bound_s: float, max_duration_s: float) -> None:
+    found = search(bound_s, seed=3, max_duration_s=max_duration_s)
+    load = Load(p99_at_most_s=bound_s, max_duration_s=max_duration_s)
+    # The system of this test runs to the end what is above the bound; the real one ends such a trial early.
+    met_s = sum(trial.elapsed_s for trial in found.trials if trial.met)
+    whole_s = sum(trial.elapsed_s for trial in found.trials)
+    assert 0.9 * met_s < search_s(load, SERVICE_S, seed=3) <= 1.3 * whole_s
+
+
+def test_a_rehearsal_of_a_bound_below_the_call_ends_at_once() -> None:
+    assert search_s(Load(p99_at_most_s=0.004), SERVICE_S, seed=0) < 5 / (0.4 * CAPACITY_PER_S)
+    assert search_s(Load(p99_at_most_s=0.004), 0.0, seed=0) > 0.1  # Of a model without config.json nothing is known.
