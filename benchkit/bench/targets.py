@@ -104,17 +104,23 @@ def _made(artifact: Artifact, runtime: str, precision: str | None, progress: Pro
     return quantized(artifact, precision, progress)
 
 
-def exported(checkpoint: Artifact, progress: Progress = silent) -> Artifact:
+def exported(
+    checkpoint: Artifact,
+    progress: Progress = silent,
+    *,
+    recipe: ExportRecipe | None = None,
+    exporter: str = "torch",
+    allow_pickle: bool = False,
+) -> Artifact:
     """Return the ONNX artifact of a checkpoint, from the cache or made now."""
-    recipe = ExportRecipe()
-    name = checkpoint.manifest.name
-    export = EXPORTERS.get("torch")
+    recipe, name, export = recipe or ExportRecipe(), checkpoint.manifest.name, EXPORTERS.get(exporter)
 
     def make(out: Path) -> None:
         progress(f"export {name}")
-        export(recipe, checkpoint=checkpoint, name=name, out=out)
+        export(recipe, checkpoint=checkpoint, name=name, out=out, allow_pickle=allow_pickle)
 
-    return _cached(["export", checkpoint.manifest.id, recipe.model_dump()], name, make)
+    other = [] if exporter == "torch" else [exporter]
+    return _cached(["export", checkpoint.manifest.id, recipe.model_dump(), *other], name, make)
 
 
 def quantized(source: Artifact, precision: str, progress: Progress = silent) -> Artifact:
@@ -131,15 +137,28 @@ def quantized(source: Artifact, precision: str, progress: Progress = silent) -> 
 
 
 def export_to(
-    target: str, out: Path, recipe: ExportRecipe, *, allow_pickle: bool = False, progress: Progress = silent
+    target: str,
+    out: Path,
+    recipe: ExportRecipe,
+    *,
+    exporter: str = "torch",
+    fused: bool = False,
+    allow_pickle: bool = False,
+    progress: Progress = silent,
 ) -> Artifact:
-    """Export a checkpoint into a folder of the user's."""
+    """Export a checkpoint into a folder of the user's; with `fused`, the plain graph stays in the cache."""
     checkpoint = _opened(target, progress, allow_pickle=allow_pickle)
     if checkpoint.manifest.kind != "checkpoint":
         raise BenchkitError(f"'{target}' is ONNX already", remedy="give a checkpoint folder, a hub id or arch:PRESET")
-    export = EXPORTERS.get("torch")
+    export = EXPORTERS.get(exporter)
     with staged_artifact(out, sources=[checkpoint.path]) as staged:
-        export(recipe, checkpoint=checkpoint, name=out.name, out=staged, allow_pickle=allow_pickle, progress=progress)
+        if fused:
+            plain = exported(checkpoint, progress, recipe=recipe, exporter=exporter, allow_pickle=allow_pickle)
+            QUANTIZERS.get("fp32-fused")(QuantizeRecipe(), source=plain, name=out.name, out=staged, progress=progress)
+        else:
+            export(
+                recipe, checkpoint=checkpoint, name=out.name, out=staged, allow_pickle=allow_pickle, progress=progress
+            )
     return load_artifact(out)
 
 

@@ -12,7 +12,8 @@ from benchkit.core.errors import unknown_name
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert")
 """Values of `model_type` whose models are RoBERTa with another vocabulary."""
 _ROBERTA_PADDING = 1  # RobertaConfig's default.
-_SEGMENTS = 2  # type_vocab_size of every BERT here; DistilBERT has no segment embeddings.
+# Rows of the segment embeddings. RoBERTa's single row is added to every token.
+_SEGMENTS = {"bert": 2, "electra": 2, "roberta": 1, "distilbert": 0}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,32 +22,37 @@ class Architecture:
 
     Attributes:
         name: As in `arch:NAME`.
-        family: "bert", or "distilbert" (no segment embeddings, no pooler).
+        family: "bert", or one without pooler: "distilbert" (no segment embeddings either), "roberta", "electra".
         layers: Encoder layers.
         hidden_size: Width of the residual stream.
         heads: Attention heads.
         intermediate_size: Width of the feed-forward layers.
         vocabulary_size: Rows of the word embeddings.
-        max_positions: Longest input in tokens.
+        max_positions: Rows of the position embeddings; RoBERTa never uses the first two.
+        embedding_size: Width of the embeddings, where a projection leads from it to the residual stream (ELECTRA);
+            None: they have the stream's width.
         hub_id: Where trained weights of this shape are found.
     """
 
     name: str
-    family: Literal["bert", "distilbert"] = "bert"
+    family: Literal["bert", "distilbert", "roberta", "electra"] = "bert"
     layers: int
     hidden_size: int
     heads: int
     intermediate_size: int
     vocabulary_size: int = 30_522  # bert-base-uncased's WordPiece vocabulary
     max_positions: int = 512
+    embedding_size: int | None = None
     hub_id: str
 
     def parameter_count(self) -> int:
         """Return the parameters of embeddings, encoder and pooler; a task's head is left out."""
         width, wide = self.hidden_size, self.intermediate_size
         norm = 2 * width
-        segments = _SEGMENTS if self.family == "bert" else 0
-        embeddings = (self.vocabulary_size + self.max_positions + segments) * width + norm
+        narrow = self.embedding_size or width
+        embeddings = (self.vocabulary_size + self.max_positions + _SEGMENTS[self.family]) * narrow + 2 * narrow
+        if narrow != width:
+            embeddings += narrow * width + width
         attention = 4 * (width * width + width)
         feed_forward = width * wide + wide + wide * width + width
         pooler = width * width + width if self.family == "bert" else 0
@@ -55,7 +61,8 @@ class Architecture:
     def flops(self, batch_size: int, sequence_length: int) -> int:
         """Return the floating-point operations of one forward pass of the encoder's matrix products.
 
-        A multiply-add counts as two. Pooler and head are left out: they see one token of each example.
+        A multiply-add counts as two. Pooler and head are left out: they see one token of each example. So is the
+        projection of narrow embeddings, which is below 1 %.
 
         Source: per layer, with width H, feed-forward width I and S tokens: 8 S H^2 for query, key, value and
             output, 4 S^2 H for the scores and their product with the values, 4 S H I for the feed-forward part.
@@ -125,6 +132,37 @@ ARCHITECTURES = {
             heads=12,
             intermediate_size=1536,
             hub_id="microsoft/MiniLM-L12-H384-uncased",
+        ),
+        Architecture(
+            name="roberta-base",
+            family="roberta",
+            layers=12,
+            hidden_size=768,
+            heads=12,
+            intermediate_size=3072,
+            vocabulary_size=50_265,
+            max_positions=514,
+            hub_id="FacebookAI/roberta-base",
+        ),
+        Architecture(
+            name="electra-small",
+            family="electra",
+            layers=12,
+            hidden_size=256,
+            heads=4,
+            intermediate_size=1024,
+            embedding_size=128,
+            hub_id="google/electra-small-discriminator",
+        ),
+        Architecture(
+            name="electra-base",
+            family="electra",
+            layers=12,
+            hidden_size=768,
+            heads=12,
+            intermediate_size=3072,
+            embedding_size=768,
+            hub_id="google/electra-base-discriminator",
         ),
     )
 }

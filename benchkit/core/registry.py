@@ -70,9 +70,22 @@ RUNTIMES = Registry(
     extras={"onnxruntime": "cpu", "openvino": "openvino"},
 )
 
-EXPORTERS = Registry("exporter", {"torch": "benchkit.export.onnx_from_checkpoint:export_checkpoint"})
+EXPORTERS = Registry(
+    "exporter",
+    {
+        "torch": "benchkit.export.onnx_from_checkpoint:export_checkpoint",
+        "optimum": "benchkit.export.onnx_by_optimum:export_by_optimum",
+    },
+    extras={"optimum": "optimum"},
+)
 
-QUANTIZERS = Registry("quantizer", {"dynamic-int8": "benchkit.quantize.dynamic:quantize_dynamic_int8"})
+QUANTIZERS = Registry(
+    "quantizer",
+    {
+        "fp32-fused": "benchkit.export.fused:fuse",
+        "dynamic-int8": "benchkit.quantize.dynamic:quantize_dynamic_int8",
+    },
+)
 
 # One function a kind of step; `benchkit.pipeline` runs them by name, so that it imports no wing.
 STEPS = Registry(

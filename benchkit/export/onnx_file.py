@@ -68,6 +68,17 @@ def write_onnx(
                 file.write(_bytes_of(weights[name]))
 
 
+def add_properties(path: Path, properties: Mapping[str, str]) -> None:
+    """Add metadata to an ONNX file that something else wrote, without reading it.
+
+    Source: protobuf, "Encoding": concatenated messages merge, and repeated fields are joined.
+    """
+    addition = onnx.ModelProto()
+    onnx.helper.set_model_props(addition, dict(properties))
+    with path.open("ab") as file:
+        file.write(addition.SerializeToString())
+
+
 def _write_message(
     file: BinaryIO, skeleton: onnx.ModelProto, heads: Mapping[str, onnx.TensorProto], inline: Mapping[str, Array]
 ) -> None:

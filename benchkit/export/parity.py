@@ -114,11 +114,13 @@ def parity_feeds(
     return [*sentence_feeds(ranges, tokenizer, sentences), *feeds], "sentences and random token ids"
 
 
-def random_feeds(ranges: InputRanges, *, seed: int = 0) -> list[Feed]:
-    """Draw padded batches of token ids at `RANDOM_SHAPES`, as far as the model has positions for them."""
+def random_feeds(
+    ranges: InputRanges, *, shapes: Sequence[tuple[int, int]] = RANDOM_SHAPES, seed: int = 0
+) -> list[Feed]:
+    """Draw padded batches of token ids, as far as the model has positions for their shapes."""
     generator = np.random.default_rng(seed)
     feeds: list[Feed] = []
-    for batch_size, wanted in RANDOM_SHAPES:
+    for batch_size, wanted in shapes:
         length = min(wanted, ranges.max_positions)
         # The first example is never padded, so that the batch has the asked length.
         lengths = np.concatenate([[length], generator.integers(2, length + 1, batch_size - 1)])

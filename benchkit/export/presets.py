@@ -89,4 +89,12 @@ def _model(architecture: Architecture, labels: int) -> Any:
         "num_attention_heads": architecture.heads,
         "intermediate_size": architecture.intermediate_size,
     }
+    if architecture.family == "roberta":
+        # The checkpoints' own; RobertaConfig's defaults are BERT's.
+        shape |= {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
+        config = transformers.RobertaConfig.from_dict(shared | shape)
+        return transformers.RobertaForSequenceClassification(config)
+    if architecture.family == "electra":
+        shape |= {"embedding_size": architecture.embedding_size or architecture.hidden_size}
+        return transformers.ElectraForSequenceClassification(transformers.ElectraConfig.from_dict(shared | shape))
     return transformers.BertForSequenceClassification(transformers.BertConfig.from_dict(shared | shape))
