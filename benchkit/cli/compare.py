@@ -28,7 +28,8 @@ def command(
     ] = None,
     margin: Annotated[float, typer.Option("--margin", min=0.001, help="Relative change that counts.")] = 0.05,
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", min=1, help="Budget of time; the looks within it decide.")
+        float | None,
+        typer.Option("--max-seconds", min=1, help="Budget of time for the pairs; the looks within it decide."),
     ] = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="Slower must be found twice, independently.")] = False,
     must_detect: Annotated[

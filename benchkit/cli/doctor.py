@@ -1,6 +1,7 @@
 """`benchkit doctor`: what can be measured here, what cannot and why, and how small a change can be seen."""
 
 import json
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -38,6 +39,9 @@ def command(
     sequence_length: options.SequenceLengthOption = "128",
     quantity: Annotated[str, typer.Option("--quantity", help="What --calibrate compares.")] = "latency",
     margin: Annotated[float, typer.Option("--margin", min=0.001, help="Relative change that counts.")] = 0.05,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", min=1, help="Budget of time for --calibrate.")
+    ] = None,
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
 ) -> Exit:
@@ -65,7 +69,15 @@ def command(
             device="cpu",
             scenario="single-stream",
         )
-        seen = _calibrated(target, matrix_values, quantity=quantity, margin=margin, output=output, progress=progress)
+        seen = _calibrated(
+            target,
+            matrix_values,
+            quantity=quantity,
+            margin=margin,
+            max_seconds=max_seconds,
+            output=output,
+            progress=progress,
+        )
         answer["calibration"] = seen.as_json()
         code = Exit.OK if seen.obstacle is None else Exit.INCONCLUSIVE
         if format == "text":
@@ -77,7 +89,14 @@ def command(
 
 
 def _calibrated(
-    target: str, values: dict[str, Any], *, quantity: str, margin: float, output: Any, progress: "Progress"
+    target: str,
+    values: dict[str, Any],
+    *,
+    quantity: str,
+    margin: float,
+    max_seconds: float | None,
+    output: Any,
+    progress: "Progress",
 ) -> "Calibration":
     from benchkit.bench.matrix import Matrix
     from benchkit.cli.results import keep
@@ -88,7 +107,9 @@ def _calibrated(
     matrix.check_names()
     keep([], output)
     artifact = _resolved(target, matrix.runtime[0], progress)
-    seen, record = calibrate(artifact, matrix, quantity=quantity, margin=margin, progress=progress)
+    seen, record = calibrate(
+        artifact, matrix, quantity=quantity, margin=margin, max_seconds=max_seconds, progress=progress
+    )
     keep([record], output)
     return seen
 
@@ -118,9 +139,9 @@ def _calibration_lines(seen: "Calibration", target: str) -> dict[str, str]:
         "B / A": bounds(seen.comparison.ratio),
         "control, A' / A": bounds(seen.comparison.control),
         "verdict": f"{seen.comparison.verdict}: {seen.comparison.reason}",
-        "spread of one pair": percent(seen.spread),
+        "spread of one pair": percent(seen.spread) if math.isfinite(seen.spread) else "not known by a single pair",
     }
-    for row in seen.detectable:
+    for row in seen.detectable if math.isfinite(seen.spread) else ():
         lines[f"with {row.pairs} pairs"] = (
             f"a change of {percent(row.change)} (at most {percent(row.change_at_most)}) is seen with 80 % power; "
             f"an increase of {percent(row.slower)} is called slower by {seen.margin:.0%}"

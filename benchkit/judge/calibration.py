@@ -64,6 +64,8 @@ class Calibration:
     @property
     def sentence(self) -> str:
         """The finding in one sentence."""
+        if self.comparison.pairs < LOOKS[0]:
+            return f"what can be seen here takes {LOOKS[0]} pairs to say, and these are {self.comparison.pairs}"
         most = self.detectable[-1]
         return f"a change below {most.change:.1%} cannot be seen here with {most.pairs} pairs"
 
@@ -77,8 +79,10 @@ class Calibration:
             "verdict": str(self.comparison.verdict),
             "ratio": ratio._asdict(),
             "control_ratio": control._asdict(),
-            "spread": self.spread,
-            "detectable": [dataclasses.asdict(row) for row in self.detectable],
+            "spread": _finite(self.spread),
+            "detectable": [
+                {name: _finite(value) for name, value in dataclasses.asdict(row).items()} for row in self.detectable
+            ],
             "obstacle": self.obstacle,
             "finding": self.sentence,
         }
@@ -90,6 +94,7 @@ def calibrate(
     *,
     quantity: str = "latency",
     margin: float = MARGIN,
+    max_seconds: float | None = None,
     progress: Progress = silent,
 ) -> tuple[Calibration, Record]:
     """Compare an artifact with itself and say what the spread of the pairs allows to find.
@@ -99,13 +104,16 @@ def calibrate(
         matrix: Exactly one cell.
         quantity: As in `compare_artifacts`.
         margin: Relative change that counts.
+        max_seconds: Budget of time; what is there at its end is reported.
         progress: Told of each pair.
 
     Raises:
         BenchkitError: More than one cell, or a quantity that no pair of processes gives.
         MeasurementFailed: A worker crashed.
     """
-    compared = compare_artifacts(artifact, artifact, matrix, quantity=quantity, margin=margin, progress=progress)
+    compared = compare_artifacts(
+        artifact, artifact, matrix, quantity=quantity, margin=margin, max_seconds=max_seconds, progress=progress
+    )
     found = calibration(compared.comparison, compared.record.noise, quantity=quantity, margin=margin)
     return found, compared.record
 
@@ -142,12 +150,19 @@ def calibration(comparison: Comparison, noise: Noise, *, quantity: str, margin: 
     )
 
 
+def _finite(value: float) -> float | None:
+    """Return a number that JSON has: what no number of pairs tells is None."""
+    return value if math.isfinite(value) else None
+
+
 def _obstacle(comparison: Comparison, noise: Noise, margin: float) -> str | None:
     """Say why a gate would decide nothing here."""
     if noise.verdict != "clean":
         # The runs do not matter here: what disturbed several of them alike is said once.
         kinds = {_NUMBER.sub("#", reason): _RUN.sub("", reason) for reason in reversed(noise.reasons)}
         return f"the machine was not quiet: {'; '.join(list(kinds.values())[-3:])}"
+    if comparison.pairs < LOOKS[0]:
+        return comparison.reason
     half = math.log1p(margin) / 2
     low, high = comparison.control.low, comparison.control.high
     if low is None or high is None or math.log(low) < -half or math.log(high) > half:

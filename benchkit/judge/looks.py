@@ -22,7 +22,8 @@ class Rules:
         margin: Relative change that counts.
         better: "lower" when a larger value of the quantity is worse, or "higher".
         looks: Numbers of pairs at which a verdict may be taken.
-        max_seconds: Budget of time; None has none. What was looked at within it decides.
+        max_seconds: Budget of time; None has none. What was looked at within it decides, and no pair is begun that
+            would not end within it at the pace so far.
         confirm: Whether "slower" has to be found once more, by a second comparison that shares nothing with the first.
         must_detect: Increase that the pairs must be able to find before B may pass; None asks for none.
     """
@@ -50,6 +51,7 @@ def compare(
     noisy: Callable[[int], str | None] = _never_noisy,
     clock: Callable[[], float] = time.monotonic,
     told: Callable[[str], None] = _nothing_told,
+    begun_s: float | None = None,
 ) -> Comparison:
     """Take triples until a look decides, the last look is over, or the time is.
 
@@ -59,13 +61,20 @@ def compare(
         noisy: Says what disturbed the last so many triples; None when nothing did.
         clock: Seconds, monotonic.
         told: Told, at the first look, what the pairs will be able to find.
+        begun_s: When the budget of time began, on that clock; None takes now.
     """
     rules = rules or Rules()
-    end_s = math.inf if rules.max_seconds is None else clock() + rules.max_seconds
+    end_s = math.inf
+    if rules.max_seconds is not None:
+        end_s = (clock() if begun_s is None else begun_s) + rules.max_seconds
     series = _Series(measure=measure, rules=rules, noisy=noisy, clock=clock, told=told, end_s=end_s)
+    series_s = clock()
     result = series.run()
     if not rules.confirm or result.verdict is not Verdict.SLOWER:
         return result
+    if not series.has_time_for(rules.looks[0], result.pairs, begun_s=series_s):
+        reason = f"slower at first, and the time budget of {rules.max_seconds:g} s left none to repeat it"
+        return dataclasses.replace(result, verdict=Verdict.INCONCLUSIVE, reason=reason)
     told("slower: measured once more, from the beginning")
     repeat = series.run()
     if repeat.verdict is Verdict.SLOWER:
@@ -90,10 +99,10 @@ class _Series:
         rules, triples, begin_s = self.rules, list[Triple](), self.clock()
         result, expected = None, math.inf
         for number, look in enumerate(rules.looks, 1):
-            if result is not None and not self._reachable(look, len(triples), begin_s):
+            if result is not None and not self.has_time_for(look - len(triples), len(triples), begun_s=begin_s):
                 return _out_of_time(result, triples, rules, look)
             while len(triples) < look:
-                if triples and self.clock() >= self.end_s:
+                if triples and not self.has_time_for(1, len(triples), begun_s=begin_s):
                     return _out_of_time(result, triples, rules, look)
                 triples.append(self.measure())
             result = judged(triples, rules, self.noisy(len(triples)))
@@ -106,10 +115,10 @@ class _Series:
         assert result is not None
         return result
 
-    def _reachable(self, look: int, done: int, begin_s: float) -> bool:
-        """Tell whether the next look lies within the budget at the pace so far; half a stretch decides nothing."""
+    def has_time_for(self, pairs: int, done: int, *, begun_s: float) -> bool:
+        """Tell whether so many pairs more lie within the budget at the pace so far; a part of them decides nothing."""
         now_s = self.clock()
-        return now_s + (look - done) * (now_s - begin_s) / done <= self.end_s
+        return now_s + pairs * (now_s - begun_s) / done <= self.end_s
 
 
 def expected_detectable(triples: Sequence[Triple], rules: Rules) -> float:

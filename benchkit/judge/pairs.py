@@ -1,7 +1,8 @@
 """Measure two artifacts in turn, in fresh processes, and make a record of what `looks` says of them."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,8 @@ def compare_artifacts(
         margin: Relative change that counts.
         schedule: How long each process measures.
         timeout_s: Longest life of one process.
-        max_seconds: Budget of time for the pairs; the looks completed within it decide.
+        max_seconds: Budget of time for the pairs and the look at both arms before; the looks completed within it
+            decide. Scoring comes before it.
         confirm: Whether "slower" must be found a second time, independently.
         must_detect: Increase that the pairs must be able to find before B may pass.
         task: Task whose examples both are scored on.
@@ -101,9 +103,9 @@ def compare_artifacts(
     scores = None
     if task is not None:
         scores = compare_scores(a, b, task, data, matrix, max_drop=max_drop, progress=progress)
+    started_at_utc, begin_s = utc_now(), time.monotonic()
     for arm in ("a", "b"):
         _check_arm(cells[arm], arm.upper(), matrix, timeout_s)
-    started_at_utc, begin_s = utc_now(), time.perf_counter()
     rules = Rules(
         margin=margin,
         better=quantity_named(quantity).better,
@@ -120,17 +122,40 @@ def compare_artifacts(
         statistic=chosen,
         most_pairs=rules.looks[-1],
         progress=progress,
+        end_s=math.inf if max_seconds is None else begin_s + max_seconds,
     )
-    comparison = compare(processes.measure, rules, noisy=processes.noisy, told=told)
-    record = seal(
+    comparison = compare(processes.measure, rules, noisy=processes.noisy, told=told, begun_s=begin_s)
+    took = _Took(started_at_utc, round(time.monotonic() - begin_s, 3))
+    return Compared(comparison, _record(comparison, rules, processes, scores=scores, cells=cells, took=took), scores)
+
+
+class _Took(NamedTuple):
+    """When the processes ran."""
+
+    started_at_utc: str
+    elapsed_s: float
+
+
+def _record(
+    comparison: Comparison,
+    rules: Rules,
+    processes: Processes,
+    *,
+    scores: ScoreComparison | None,
+    cells: Mapping[str, Spot],
+    took: _Took,
+) -> Record:
+    """Make the evidence: the raw values of every process, the ratio, the scores where they were asked for."""
+    quantity = processes.quantity
+    return seal(
         kind="compare",
-        artifact=b.facts(),
-        baseline=a.facts().model_dump(mode="json"),
+        artifact=cells["b"].artifact.facts(),
+        baseline=cells["a"].artifact.facts().model_dump(mode="json"),
         cell=cell_of(cells["b"], processes.provider),
         host=host_facts(),
-        started_at_utc=started_at_utc,
-        elapsed_s=round(time.perf_counter() - begin_s, 3),
-        seed=matrix.seed,
+        started_at_utc=took.started_at_utc,
+        elapsed_s=took.elapsed_s,
+        seed=processes.jobs["b"].seed,
         measurements={
             quantity: processes.raw(),
             f"{quantity}_ratio": ratio_measurement(comparison, rules, left_out=processes.disturbed),
@@ -140,7 +165,6 @@ def compare_artifacts(
         warnings=_warnings(comparison, scores),
         sampling={"alpha": ALPHA / len(rules.looks), "looks": list(rules.looks), "ended": comparison.ended},
     )
-    return Compared(comparison, record, scores)
 
 
 def _check_arm(cell: Spot, arm: str, matrix: Matrix, timeout_s: float) -> None:

@@ -1,6 +1,8 @@
 """The fresh processes of a comparison, run in turn: A B A', A' B A; disturbed ones are run again."""
 
 import dataclasses
+import math
+import time
 from collections.abc import Mapping
 
 from benchkit.bench.job import Job
@@ -30,6 +32,7 @@ class Processes:
         statistic: Figure of one process.
         most_pairs: Pairs of the last look, for the progress.
         progress: Told of each pair.
+        end_s: When the budget of time is over, on the monotonic clock: a disturbed triple is not repeated after it.
         taken: Arm and outcome of every process that counts, in the order taken.
         disturbed: What disturbed each triple that was measured again.
     """
@@ -42,6 +45,7 @@ class Processes:
     statistic: str
     most_pairs: int
     progress: Progress
+    end_s: float = math.inf
     taken: list[tuple[str, Outcome]] = dataclasses.field(default_factory=list)
     disturbed: list[str] = dataclasses.field(default_factory=list)
 
@@ -53,13 +57,16 @@ class Processes:
         """
         pair = len(self.taken) // 3
         self.progress(f"compare: pair {pair + 1} of at most {self.most_pairs}", min(1.0, pair / self.most_pairs))
+        order = ARMS if pair % 2 == 0 else ARMS[::-1]
         while True:
-            order = ARMS if pair % 2 == 0 else ARMS[::-1]
+            begin_s = time.monotonic()
             three = [(arm, run_in_child(self.jobs[arm], timeout_s=self.timeout_s)) for arm in order]
             noise = self._noise_of([outcome for _, outcome in three])
             spare = min(_SPARE_TRIPLES, 1 + pair // _PAIRS_A_SPARE)
             foreign = disturbed_by_others([outcome for _, outcome in three]) if self.jobs["a"].kind == "time" else []
-            if noise.verdict == "clean" or not foreign or len(self.disturbed) >= spare:
+            now_s = time.monotonic()
+            over = now_s + (now_s - begin_s) > self.end_s
+            if noise.verdict == "clean" or not foreign or len(self.disturbed) >= spare or over:
                 break
             self.disturbed.append("; ".join(foreign[:2]))
         self.taken += three

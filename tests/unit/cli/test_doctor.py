@@ -56,6 +56,11 @@ def test_peaks_are_measured_at_one_thread_unless_said_otherwise(asked: dict[str,
     assert "calibrate" not in asked
 
 
+def test_a_calibration_keeps_to_a_budget(asked: dict[str, Any]) -> None:
+    run("--calibrate", "--target", "model.onnx", "--max-seconds", "30")
+    assert asked["calibrate"]["max_seconds"] == 30
+
+
 def test_a_calibration_ends_with_its_finding(asked: dict[str, Any]) -> None:
     code, text = run("--calibrate", "--target", "model.onnx", "--threads", "2,1", "--margin", "0.03")
     assert code == Exit.OK

@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import math
 import re
 from pathlib import Path
@@ -99,3 +101,12 @@ def test_an_artifact_is_compared_with_itself(tmp_path: Path, monkeypatch: pytest
     assert asked["a"] is asked["b"] is artifact
     assert (asked["quantity"], asked["margin"], asked["matrix"]) == ("throughput", 0.02, matrix)
     assert found.quantity == "throughput"
+
+
+@pytest.mark.parametrize("pairs", [1, 3])
+def test_a_calibration_that_ran_out_of_time_says_so_in_plain_numbers(pairs: int) -> None:
+    early = dataclasses.replace(same_twice(spread=0.01, n=pairs), reason="the time budget of 9 s was over")
+    found = calibration(early, CLEAN, quantity="latency", margin=0.05)
+    assert found.obstacle == "the time budget of 9 s was over"
+    assert f"takes 6 pairs to say, and these are {pairs}" in found.sentence
+    assert "Infinity" not in json.dumps(found.as_json())

@@ -56,6 +56,18 @@ def test_a_budget_too_small_for_the_first_look_decides_nothing() -> None:
     assert found.reason == "the time budget of 30 s was over after 3 of 6 pairs"
 
 
+def test_no_pair_is_begun_that_would_not_end_within_the_budget() -> None:
+    bench = Bench(undecided(), pair_s=10.0)
+    bench.compare(max_seconds=35.0)
+    assert (bench.taken, bench.now_s) == (3, 130.0)
+
+
+def test_what_was_spent_before_the_pairs_counts() -> None:
+    bench = Bench(undecided())
+    compare(bench.measure, Rules(max_seconds=35.0), clock=lambda: bench.now_s, begun_s=bench.now_s - 20.0)
+    assert bench.taken == 1
+
+
 def test_a_machine_that_slows_down_ends_between_looks_and_the_last_look_counts() -> None:
     bench = Bench(undecided())
     real = bench.measure
@@ -102,9 +114,10 @@ def test_a_repeat_that_does_not_agree_decides_nothing() -> None:
 
 
 def test_a_repeat_without_time_decides_nothing() -> None:
-    found = Bench([SLOWER] * 26).compare(confirm=True, max_seconds=65.0)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "was over after 1 of 6 pairs" in found.reason
+    bench = Bench([SLOWER] * 26)
+    found = bench.compare(confirm=True, max_seconds=110.0)  # Twice six pairs take 120 s.
+    assert (found.verdict, bench.taken) == (Verdict.INCONCLUSIVE, 6)
+    assert "slower at first, and the time budget of 110 s left none to repeat it" in found.reason
 
 
 def test_only_slower_is_repeated() -> None:
