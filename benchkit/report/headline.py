@@ -4,6 +4,7 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
+from benchkit.core.repeats import one_of_each_cell
 from benchkit.report.entries import Entry, Place
 from benchkit.report.plain import clean
 
@@ -15,7 +16,8 @@ class Headline:
     Attributes:
         host: Short id of the host, cleaned.
         place: What the rows have in common.
-        entries: Every row at this place, void ones included, in the table's order.
+        entries: Every cell at this place, void ones included, in the table's order; of one that was measured several
+            times the latest clean row.
     """
 
     host: str
@@ -51,9 +53,11 @@ def headlines_of_scenarios(entries: Sequence[Entry]) -> tuple[Headline, ...]:
 
 
 def _by_preference(entries: Sequence[Entry]) -> list[Headline]:
+    # A run beside a neighbour that was repeated since says nothing any more of who is fastest.
+    chosen = {one.record.record_id for one in one_of_each_cell(entry.profile for entry in entries if entry.profile)}
     places = collections.defaultdict(list)
     for entry in entries:
-        if entry.profile is not None:
+        if entry.profile is not None and entry.profile.record_id in chosen:
             places[entry.place].append(entry)
     return [
         Headline(host=clean(place.host, 40), place=place, entries=tuple(places[place]))

@@ -45,6 +45,21 @@ def test_bounds_that_hold_for_one_question_need_not_hold_for_forty(builders):
     assert "there is no winner: near0" in first_answer([*near, *far])
 
 
+def test_of_a_cell_that_was_measured_again_the_latest_clean_run_counts(builders):
+    noise = Noise(verdict="noisy", reasons=("a neighbour",))
+    days = [f"2026-01-0{day}T00:00:00Z" for day in range(1, 5)]
+    records = [
+        timed(builders, "a", 0.001, 1, started_at_utc=days[0]),
+        timed(builders, "a", 0.002, 2, started_at_utc=days[1]),
+        timed(builders, "a", 0.0005, 3, started_at_utc=days[2], noise=noise),
+        timed(builders, "b", 0.004, 4, started_at_utc=days[3]),
+    ]
+    for order in (records, records[::-1]):
+        told = first_answer(order)
+        assert "a has the lowest median latency, 2.0" in told
+        assert "those of the 1 other" in told
+
+
 def test_a_noisy_best_wins_nothing(builders):
     noise = Noise(verdict="noisy", reasons=("a neighbour",))
     told = first_answer([timed(builders, "a", 0.002, 1, noise=noise), timed(builders, "b", 0.004, 2)])
