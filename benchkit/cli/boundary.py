@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 from benchkit.core.errors import BenchkitError, Exit
 
@@ -27,7 +27,7 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
         print(f"error: {error}\n  fix: {error.remedy}", file=err)
         return error.exit
     except USAGE_PROBLEM as problem:
-        print(f"error: {_sentence(problem)}\n  fix: see benchkit --help", file=err)
+        print(f"error: {_sentence(problem)}\n  fix: see {_help_for(problem)}", file=err)
         return Exit.USAGE
     except (KeyboardInterrupt, ABORT):
         result = Exit.INTERRUPTED
@@ -44,6 +44,16 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
     if code is Exit.INTERRUPTED:
         print(_INTERRUPTED, file=err)
     return code
+
+
+def _help_for(problem: Exception) -> str:
+    """Return the command that explains the verb in which a mistake was made, as far as it was understood."""
+    context: Any = getattr(problem, "ctx", None)
+    verbs = []
+    while context is not None and context.parent is not None:
+        verbs.append(context.info_name)
+        context = context.parent
+    return " ".join(["benchkit", *reversed(verbs), "--help"])
 
 
 def _sentence(problem: Exception) -> str:

@@ -33,6 +33,8 @@ def command(
     from benchkit.report.page import why_no_page, write_report
 
     loaded = [record for path in records for record in read_records(path)]
+    if not loaded:
+        raise _nothing_in(records)
     for path in write_report(loaded, out, title=title):
         typer.echo(str(path))
     problem = why_no_page()
@@ -41,9 +43,18 @@ def command(
     return Exit.OK
 
 
+def _nothing_in(paths: list[Path]) -> BenchkitError:
+    return BenchkitError(
+        f"there is no record in {', '.join(map(repr, map(str, paths)))}",
+        remedy="measure first: benchkit profile TARGET --output records.jsonl",
+    )
+
+
 def _recomputed(paths: list[Path]) -> Exit:
     from benchkit.judge.recompute import exit_of, in_words, recompute_file
 
     results = [result for path in paths for result in recompute_file(path)]
+    if not results:
+        raise _nothing_in(paths)
     typer.echo(in_words(results))
     return exit_of(results)

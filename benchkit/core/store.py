@@ -95,7 +95,12 @@ def _not_writable(path: Path, error: OSError) -> EnvironmentLacks:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that goes with `path` (a file `NAME.lock` beside it) against other processes."""
+    """Hold the lock that goes with `path` (a file `NAME.lock` beside it) against other processes.
+
+    The empty lock file stays when the lock is given back. Whoever deleted it could delete it under a process that has
+    opened it and waits: that one would then hold a lock that the next process, which makes a new file, never meets.
+    Deleting it by hand is safe while no benchkit runs.
+    """
     with explained_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path.with_name(path.name + ".lock"))

@@ -2,6 +2,7 @@ import io
 
 import pytest
 
+from benchkit.cli.app import app
 from benchkit.cli.boundary import guarded
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, Exit
 
@@ -45,3 +46,29 @@ def test_a_bug_shows_where_and_is_70() -> None:
 )
 def test_results_are_exit_codes(result: object, code: Exit) -> None:
     assert ended(lambda: result)[0] is code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "help_of"),
+    [
+        (["profile"], "benchkit profile --help"),
+        (["profile", "model", "--batchsize", "8"], "benchkit profile --help"),
+        (["check", "--budgets"], "benchkit check --help"),
+        (["profil", "model"], "benchkit --help"),
+    ],
+)
+def test_a_usage_error_names_the_help_of_its_verb(arguments: list[str], help_of: str) -> None:
+    code, text = ended(lambda: app(arguments, standalone_mode=False))
+    assert code is Exit.USAGE
+    assert text.splitlines()[-1] == f"  fix: see {help_of}"
+
+
+def test_a_report_of_nothing_is_a_mistake(tmp_path) -> None:
+    (tmp_path / "records.jsonl").write_text("\n")
+    for more in (["-o", str(tmp_path / "page")], ["--recompute"]):
+        code, text = ended(
+            lambda more=more: app(["report", str(tmp_path / "records.jsonl"), *more], standalone_mode=False)
+        )
+        assert code is Exit.USAGE
+        assert "there is no record in" in text
+    assert not (tmp_path / "page").exists()
