@@ -126,7 +126,8 @@ def _check_numbers(name: str, array: Array) -> None:
 def _bytes_of(array: Array) -> memoryview:
     """Return the values row by row, little-endian, as TensorProto.raw_data wants them."""
     little = array.dtype.newbyteorder("<")
-    return memoryview(np.ascontiguousarray(array, dtype=little)).cast("B")
+    rows: Array = np.ascontiguousarray(array, dtype=little)
+    return memoryview(rows.reshape(-1).view(np.uint8))
 
 
 def _varint(value: int) -> bytes:

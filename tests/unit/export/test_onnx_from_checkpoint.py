@@ -18,8 +18,9 @@ from benchkit.core.artifacts import Artifact, load_artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.manifest import TOKENIZER_FILES
 from benchkit.core.registry import RUNTIMES
-from benchkit.export import onnx_file
+from benchkit.export import onnx_file, tracing
 from benchkit.runtimes.protocol import SessionOptions
+from benchkit.runtimes.torch import load_checkpoint
 
 Export = Callable[..., Artifact]
 MakeCheckpoint = Callable[..., Path]
@@ -52,7 +53,13 @@ def torch_output(model: torch.nn.Module, feed: dict[str, np.ndarray], *, head: b
         ("distilbert", True, EVERY_INPUT[:2]),
         ("distilbert", False, EVERY_INPUT[:2]),
         ("roberta", True, EVERY_INPUT[:2]),
+        ("roberta", False, EVERY_INPUT[:2]),
+        ("xlm-roberta", True, EVERY_INPUT[:2]),
+        ("camembert", True, EVERY_INPUT[:2]),
         ("electra", True, EVERY_INPUT),
+        ("electra", False, EVERY_INPUT),
+        ("tinybert", True, EVERY_INPUT),
+        ("minilm", True, EVERY_INPUT),
     ],
 )
 def test_the_graph_computes_what_the_checkpoint_computes_at_any_shape(
@@ -67,11 +74,41 @@ def test_the_graph_computes_what_the_checkpoint_computes_at_any_shape(
     spread = 0.0
     for batch_size in (1, 3, 8):
         for length in (2, 5, 17, 64):
-            feed = padded_feed(names, batch_size, length, pad_id=1 if family == "roberta" else 0)
+            feed = padded_feed(names, batch_size, length, pad_id=1 if "bert" in family and names[2:] == () else 0)
             got = session.call(session.prepare(feed))
             np.testing.assert_allclose(got, torch_output(model, feed, head=head), atol=2e-5)
             spread = max(spread, float(got.std(axis=0).max()))
     assert spread > 0.01, "outputs must differ between inputs, or equality proves nothing"
+
+
+@pytest.mark.parametrize(("family", "longest"), [("bert", 70), ("electra", 70), ("roberta", 68), ("camembert", 68)])
+def test_the_longest_input_is_the_checkpoints(
+    make_checkpoint: MakeCheckpoint, export: Export, family: str, longest: int
+) -> None:
+    checkpoint = make_checkpoint(family)
+    made = export(checkpoint)
+    session = RUNTIMES.get("onnxruntime")().open(made.model_file, SessionOptions())
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+    # RoBERTa counts positions from its padding's id on, so that the last rows are for fewer tokens.
+    feed = {
+        name: np.full((1, longest), 5) if name == "input_ids" else np.ones((1, longest), int) for name in EVERY_INPUT
+    }
+    feed = {name: feed[name] for name in session.input_names}
+    np.testing.assert_allclose(session.call(session.prepare(feed)), torch_output(model, feed, head=True), atol=2e-5)
+    with pytest.raises(IndexError):
+        torch_output(
+            model, {name: np.pad(array, ((0, 0), (0, 1)), mode="edge") for name, array in feed.items()}, head=True
+        )
+
+
+def test_roberta_on_sentences_of_its_own_tokenizer(byte_level_roberta: Path, export: Export) -> None:
+    made = export(byte_level_roberta)
+    parity = made.manifest.notes["parity"]
+    assert parity["inputs"] == "sentences and random token ids"
+    assert max(length for _, length in parity["shapes"]) == 68, "cut to the positions that the model has"
+    assert 0 < parity["max_difference"] < 1e-5
+    assert made.manifest.notes["inputs"] == ["input_ids", "attention_mask"]
+    assert made.manifest.notes["warnings"] == []
 
 
 def test_axes_and_names(pico_checkpoint: Path, export: Export) -> None:
@@ -86,6 +123,9 @@ def test_axes_and_names(pico_checkpoint: Path, export: Export) -> None:
 
 def test_hidden_states_are_dynamic_too(make_checkpoint: MakeCheckpoint, export: Export) -> None:
     made = export(make_checkpoint("bert", head=False))
+    assert any(
+        "last_hidden_state, which can be profiled, not scored" in text for text in made.manifest.notes["warnings"]
+    )
     (output,) = onnx.load(made.model_file).graph.output
     assert output.name == "last_hidden_state"
     dims = [dim.dim_param or dim.dim_value for dim in output.type.tensor_type.shape.dim]
@@ -216,6 +256,37 @@ def test_pickled_checkpoint_when_allowed(make_checkpoint: MakeCheckpoint, export
     feed = padded_feed(EVERY_INPUT, 3, 7, pad_id=0)
     first, second = (session.call(session.prepare(feed)) for session in sessions)
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"is_decoder": True}, "describes a decoder"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
+        ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "'gpt2' (GPT2LMHeadModel) is not supported"),
+        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "'t5' (T5For"),
+        ({"architectures": ["BertForQuestionAnswering"]}, "neither a sequence classifier nor a plain encoder"),
+    ],
+)
+def test_what_is_no_encoder(
+    pico_checkpoint: Path, export: Export, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    folder = shutil.copytree(pico_checkpoint, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(BenchkitError, match=re.escape(message)):
+        export(folder)
+
+
+def test_the_checkpoint_is_left_as_it_was(pico_checkpoint: Path) -> None:
+    loaded = load_checkpoint(pico_checkpoint / "model.safetensors", attention="eager")
+    before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
+    tracing.trace(loaded, opset=17)
+    after = loaded.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert all(isinstance(parameter, torch.nn.Parameter) for parameter in loaded.model.parameters())
+    assert "forward" not in vars(loaded.model)
 
 
 def test_only_checkpoints_are_exported(pico_checkpoint: Path, export: Export) -> None:
