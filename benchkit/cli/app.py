@@ -40,3 +40,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+VERBS = frozenset(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # A group of commands is one.

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TextIO
 
 from benchkit.core.errors import BenchkitError, Exit
@@ -17,7 +17,7 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
 
     This is the only place in benchkit that catches every exception.
     """
-    from benchkit.cli.app import ABORT, USAGE_PROBLEM
+    from benchkit.cli.app import ABORT, USAGE_PROBLEM, VERBS
 
     try:
         result = command()
@@ -27,7 +27,7 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
         print(f"error: {error}\n  fix: {error.remedy}", file=err)
         return error.exit
     except USAGE_PROBLEM as problem:
-        print(f"error: {_sentence(problem)}\n  fix: see {_help_for(problem)}", file=err)
+        print(f"error: {_sentence(problem)}\n  fix: see {_help_for(problem, VERBS)}", file=err)
         return Exit.USAGE
     except (KeyboardInterrupt, ABORT):
         result = Exit.INTERRUPTED
@@ -46,10 +46,12 @@ def guarded(command: Callable[[], object], err: TextIO) -> Exit:
     return code
 
 
-def _help_for(problem: Exception) -> str:
+def _help_for(problem: Exception, known: Container[str]) -> str:
     """Return the command that explains the verb in which a mistake was made, as far as it was understood."""
     context: Any = getattr(problem, "ctx", None)
-    verbs = []
+    verbs: list[str] = []
+    if context is None:  # An option without its value is told before typer notes whose it is.
+        verbs = [word for word in sys.argv[1:2] if word in known]
     while context is not None and context.parent is not None:
         verbs.append(context.info_name)
         context = context.parent

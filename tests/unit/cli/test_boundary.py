@@ -57,7 +57,8 @@ def test_results_are_exit_codes(result: object, code: Exit) -> None:
         (["profil", "model"], "benchkit --help"),
     ],
 )
-def test_a_usage_error_names_the_help_of_its_verb(arguments: list[str], help_of: str) -> None:
+def test_a_usage_error_names_the_help_of_its_verb(arguments: list[str], help_of: str, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["benchkit", *arguments])
     code, text = ended(lambda: app(arguments, standalone_mode=False))
     assert code is Exit.USAGE
     assert text.splitlines()[-1] == f"  fix: see {help_of}"
