@@ -17,7 +17,8 @@ class ScoreSettings(Setting):
     Attributes:
         batch_size: Examples per call. None looks whether batches change the answers, as they do where activations
             are quantized by the batch's range: such an artifact is scored one at a time, others by `batch_tokens`.
-        batch_tokens: Most tokens per call, padding included.
+        batch_tokens: Most tokens per call, padding included, where batches do not change the answers; None takes what
+            fills a core or a GPU.
         max_length: Longest input in tokens; longer ones are truncated and counted.
         split: "validation" is GLUE's dev set.
         runtime: Name in the table of runtimes.
@@ -27,8 +28,7 @@ class ScoreSettings(Setting):
     """
 
     batch_size: pydantic.PositiveInt | None = None
-    # Small enough for the activations of a small encoder to stay in a core's cache, large enough for its matrices.
-    batch_tokens: pydantic.PositiveInt = 512
+    batch_tokens: pydantic.PositiveInt | None = None
     max_length: int = pydantic.Field(default=128, ge=4)
     split: str = "validation"
     runtime: str = "onnxruntime"

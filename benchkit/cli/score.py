@@ -73,12 +73,12 @@ def command(
     columns = _columns(text_column, label_column, labels)
     settings = ScoreSettings(
         batch_size=batch_size,
+        batch_tokens=batch_tokens,
         max_length=max_length,
         runtime=runtime,
         device=device,
         threads=threads,
         seed=seed,
-        **({} if batch_tokens is None else {"batch_tokens": batch_tokens}),
     )
     asked = _asked(task, columns)
     keep([], output)

@@ -97,7 +97,7 @@ def test_a_record_tells_all(fp32: Artifact, tiny_sst2: Path, tmp_path: Path) -> 
     assert details["batching"]["sample"] == 20
     assert details["batching"]["calls_at_once"] == record.cell.threads == 2
     assert details["batching"]["max_logit_difference"] < 1e-5
-    assert (record.cell.batch_tokens, details["truncated"], details["empty"]) == (512, 0, 0)
+    assert (record.cell.batch_tokens, details["truncated"], details["empty"]) == (384, 0, 0)
     assert 0 <= details["padding_waste"] < 0.5
     assert details["examples_per_s"] > 0
     assert any("subset" in warning and "20 of 872" in warning for warning in record.warnings)
