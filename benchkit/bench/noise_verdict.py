@@ -55,6 +55,40 @@ def noise_of(
     return Noise(verdict="noisy" if noisy else "clean", reasons=tuple(reasons))
 
 
+# Of an outcome what the verdict is made of, and nothing else: it stands in the record, and makes the verdict again.
+_EVIDENCE = {
+    "output": ("finite", "constant", "timed_finite", "timed_difference"),
+    "proof": ("provider", "affinity", "os_threads", "os_threads_before"),
+    "steadiness": ("verdict",),
+}
+
+
+def evidence_of(timed: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return what `noise_of` judges by, for each timed run: outcomes cut down to it, which it takes as well."""
+    return [
+        {
+            key: {name: one[key][name] for name in names if name in one[key]}
+            for key, names in _EVIDENCE.items()
+            if key in one
+        }
+        | {key: one[key] for key in ("snapshots", "canary_ns", "gpu_states", "window") if key in one}
+        for one in timed
+    ]
+
+
+def other_providers(asked: str | None, timed: Sequence[Outcome]) -> list[str]:
+    """Tell a process that ran elsewhere than was asked, or than the first one did where nothing was."""
+    wanted = asked or timed[0]["proof"]["provider"]
+    others = sorted({one["proof"]["provider"] for one in timed} - {wanted})
+    return [f"asked for {wanted}, and the session says that it runs on {other}" for other in others]
+
+
+def different_providers(outcomes: Sequence[Outcome]) -> list[str]:
+    """Tell arms that ran on different providers: the ratio would be that of the devices."""
+    providers = sorted({str(outcome["proof"]["provider"]) for outcome in outcomes if "proof" in outcome})
+    return [] if len(providers) < 2 else [f"the processes ran on different providers: {', '.join(providers)}"]
+
+
 def disturbed_by_others(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what other processes and the hypervisor did to some processes, and nothing that is their own doing."""
     found = [reason for outcome in outcomes for reason in _disturbance(outcome)[1]]

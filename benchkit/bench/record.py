@@ -10,7 +10,7 @@ from typing import Any
 import benchkit
 from benchkit.bench import measurements
 from benchkit.bench.measurements import Outcome, or_failed
-from benchkit.bench.noise_verdict import noise_of
+from benchkit.bench.noise_verdict import evidence_of, noise_of, other_providers
 from benchkit.bench.plan import Spot
 from benchkit.bench.roofs.peaks import Peaks
 from benchkit.bench.roofs.roofline import attained
@@ -102,7 +102,7 @@ def profile_record(
     found = cell_measurements(spot, outcomes, no_energy=no_energy, failed=failed, peaks=peaks, alpha=alpha)
     proof = timed[0]["proof"]
     coverage = outcomes["coverage"][0] if outcomes["coverage"] else None
-    broken = [*_other_providers(spot, timed), *ran_otherwise(spot, coverage, proof["provider"])]
+    broken = [*other_providers(spot.options.provider, timed), *ran_otherwise(spot, coverage, proof["provider"])]
     return seal(
         kind="profile",
         artifact=spot.artifact.facts(),
@@ -114,7 +114,7 @@ def profile_record(
         measurements=found,
         noise=noise_of(timed, threads=spot.options.threads, affinity=spot.affinity, violations=broken),
         warnings=(*warnings, *_told(timed, found), *_coverage_told(coverage, failed)),
-        sampling=dict(sampling),
+        sampling=dict(sampling) | {"noise": {"asked_provider": spot.options.provider, "runs": evidence_of(timed)}},
         proof=proof
         | {
             "busy_cores": [round(one["window"]["cpu_s"] / one["window"]["wall_s"], 3) for one in timed],
@@ -190,13 +190,6 @@ def ran_otherwise(spot: Spot, coverage: Outcome | None, provider: str) -> list[s
         return []
     precision = spot.artifact.manifest.precision
     return violations(Coverage.from_json(coverage["coverage"]), provider=provider, precision=precision)
-
-
-def _other_providers(spot: Spot, timed: Sequence[Outcome]) -> list[str]:
-    """Tell a process that ran elsewhere than was asked, or than the first one did."""
-    asked = spot.options.provider or timed[0]["proof"]["provider"]
-    others = sorted({one["proof"]["provider"] for one in timed} - {asked})
-    return [f"asked for {asked}, and the session says that it runs on {other}" for other in others]
 
 
 def _coverage_told(coverage: Outcome | None, failed: Mapping[str, str]) -> list[str]:

@@ -163,7 +163,8 @@ def _record(
         },
         noise=processes.noise(),
         warnings=_warnings(comparison, scores),
-        sampling={"alpha": ALPHA / len(rules.looks), "looks": list(rules.looks), "ended": comparison.ended},
+        sampling={"alpha": ALPHA / len(rules.looks), "looks": list(rules.looks), "ended": comparison.ended}
+        | processes.evidence(),
     )
 
 

@@ -4,10 +4,11 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from benchkit.bench.job import Job
 from benchkit.bench.launch import run_in_child
-from benchkit.bench.noise_verdict import disturbed_by_others, noise_of
+from benchkit.bench.noise_verdict import different_providers, disturbed_by_others, evidence_of, noise_of
 from benchkit.core.progress import Progress
 from benchkit.core.records import Measured, Noise
 from benchkit.judge.arms import ARMS, Outcome, raw_values, triples_of
@@ -89,6 +90,12 @@ class Processes:
         details = found.details | {"order": [arm for arm, _ in self.taken], "statistic": self.statistic}
         return found.model_copy(update={"statistics": {}, "details": details})
 
+    def evidence(self) -> dict[str, Any]:
+        """Return the counters that the verdict on noise is made of, in the order taken; {} where no clock is run."""
+        if self.jobs["a"].kind != "time":
+            return {}
+        return {"noise": {"runs": evidence_of([outcome for _, outcome in self.taken])}}
+
     @property
     def provider(self) -> str:
         """Execution provider that ran; said to be unproved where the pass proves none."""
@@ -98,15 +105,9 @@ class Processes:
     def _noise_of(self, outcomes: list[Outcome]) -> Noise:
         kind, threads = self.jobs["a"].kind, self.jobs["a"].options.threads
         if kind == "time":
-            return noise_of(outcomes, threads=threads, affinity=self.affinity, violations=_elsewhere(outcomes))
+            return noise_of(outcomes, threads=threads, affinity=self.affinity, violations=different_providers(outcomes))
         if kind == "energy":
             details = raw_values(self.quantity, outcomes, self.batch_size).details
             reasons = tuple(details.get("warnings", ())) or ("others used the CPU",)
             return Noise(verdict="noisy", reasons=reasons) if any(details["contaminated"]) else Noise(verdict="clean")
         return Noise(verdict="clean")  # What a process keeps in memory does not depend on its neighbours.
-
-
-def _elsewhere(outcomes: list[Outcome]) -> list[str]:
-    """Tell arms that ran on different providers: the ratio would be that of the devices."""
-    providers = sorted({str(outcome["proof"]["provider"]) for outcome in outcomes if "proof" in outcome})
-    return [] if len(providers) < 2 else [f"the processes ran on different providers: {', '.join(providers)}"]

@@ -17,6 +17,7 @@ from benchkit.core.errors import BenchkitError, Exit
 from benchkit.core.records import Measured, Record, Statistic
 from benchkit.core.store import file_sha256, is_sealed
 from benchkit.judge.derivations import NO_RAW_VALUES, derived, verdict_problem
+from benchkit.judge.rederived import noise_again, values_again
 from benchkit.stats.order_statistics import ALPHA
 
 # Another processor or library may round the last digits of a logarithm otherwise.
@@ -83,7 +84,8 @@ def recompute(record: Record) -> tuple[tuple[Deviation, ...], tuple[str, ...], i
     """Make every figure of a record again.
 
     Returns:
-        What deviates, what could not be made again and why, and how many figures were compared.
+        What deviates, what could not be made again and why, and how many figures were compared; the verdict on noise
+        is one of them.
     """
     deviations: list[Deviation] = []
     left_out: list[str] = []
@@ -93,8 +95,8 @@ def recompute(record: Record) -> tuple[tuple[Deviation, ...], tuple[str, ...], i
             continue
         try:
             figures, problem = derived(record, quantity, measurement), verdict_problem(record, quantity, measurement)
-        except (KeyError, TypeError, ValueError, IndexError, BenchkitError) as error:
-            # Raw values or settings that do not fit together: an edited record may hold anything.
+            deviations += _values(record, quantity, measurement)
+        except _MISFIT as error:
             deviations.append(Deviation(quantity, "all figures", "given", f"cannot be made: {error}"))
             continue
         for name, recorded in measurement.statistics.items():
@@ -105,7 +107,46 @@ def recompute(record: Record) -> tuple[tuple[Deviation, ...], tuple[str, ...], i
             deviations += _compare(quantity, name, recorded, figures[name])
         if problem is not None:
             deviations.append(Deviation(quantity, "verdict", measurement.details.get("verdict"), problem))
+    # A score has no counters, and where nothing was measured nothing was disturbed.
+    if record.kind != "score" and any(isinstance(one, Measured) for one in record.measurements.values()):
+        found = _noise(record)
+        if found is None:
+            left_out.append("noise verdict: the counters that it was made of are not in the record")
+        else:
+            deviations += found
+            compared += 1
     return tuple(deviations), tuple(left_out), compared
+
+
+# What raw values or counters that do not fit together raise: an edited record may hold anything.
+_MISFIT = (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError, BenchkitError)
+
+
+def _noise(record: Record) -> list[Deviation] | None:
+    """Hold the verdict on noise against the counters that it was made of; None where they were not kept."""
+    try:
+        again = noise_again(record)
+    except _MISFIT as error:
+        return [Deviation("noise", "verdict", record.noise.verdict, f"cannot be made: {error!r}")]
+    if again is None or again.verdict == record.noise.verdict:
+        return None if again is None else []
+    reasons = "; ".join(again.reasons[:2]) or "nothing disturbed it"
+    return [Deviation("noise", "verdict", record.noise.verdict, f"{again.verdict} ({reasons})")]
+
+
+def _values(record: Record, quantity: str, measurement: Measured) -> list[Deviation]:
+    """Hold raw values against the windows that they were made of, where those are kept."""
+    again = values_again(record, quantity)
+    if again is None:
+        return []
+    recorded = [list(run) for run in measurement.runs]
+    if len(recorded) != len(again):
+        return [Deviation(quantity, "processes", len(recorded), len(again))]
+    return [
+        Deviation(quantity, f"value of process {number}", old[0], new[0])
+        for number, (old, new) in enumerate(zip(recorded, again, strict=True), 1)
+        if not _same(old[0], new[0])
+    ]
 
 
 def in_words(results: Sequence[Recomputed]) -> str:

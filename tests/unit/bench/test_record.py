@@ -6,6 +6,8 @@ from benchkit.bench.load.driving import Load
 from benchkit.bench.record import failed_record, profile_record
 from benchkit.core.records import NotMeasured
 from benchkit.core.store import is_sealed
+from benchkit.judge.recompute import recompute
+from benchkit.judge.rederived import noise_again
 
 NO_ENERGY = NotMeasured(reason="no_powercap", detail="none here", remedy="bare metal")
 
@@ -78,6 +80,18 @@ def test_one_spoiled_run_makes_the_cell_noisy(spot, outcomes, make_timed) -> Non
     before, after = outcomes["time"][0]["snapshots"]
     outcomes["time"][0] = make_timed(snapshots=[before, after | {"busy_s": 2.0}])
     assert record_of(spot, outcomes).noise.verdict == "noisy"
+
+
+def test_the_counters_stand_in_the_record_and_give_its_verdict_again(spot, outcomes, make_timed) -> None:
+    before, after = outcomes["time"][0]["snapshots"]
+    outcomes["time"][0] = make_timed(snapshots=[before, after | {"busy_s": 1.5}], canary_ns=[1, 2])
+    record = record_of(spot, outcomes)
+    kept = record.sampling["noise"]["runs"]
+    assert len(kept) == 5
+    assert kept[0]["snapshots"][1]["busy_s"] == 1.5
+    assert noise_again(record) == record.noise
+    assert record.noise.verdict == "noisy"
+    assert not recompute(record)[0]
 
 
 def test_a_failed_memory_pass_leaves_the_latency(spot, outcomes) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchkit.bench.matrix import Matrix
+from benchkit.bench.noise_verdict import different_providers
 from benchkit.bench.timing import Schedule
 from benchkit.core.artifacts import load_artifact
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, MeasurementFailed
@@ -24,7 +25,7 @@ MATRIX = Matrix(sequence_length=(8,))
 def outcome(latency_s: float, *, foreign_s: float = 0.0, calls: int = 60) -> dict[str, Any]:
     values_ns = [round(latency_s * 1e9) + n for n in range(calls)]
     return {
-        "proof": {"provider": "CPUExecutionProvider", "version": "1"},
+        "proof": {"provider": "CPUExecutionProvider", "version": "1", "affinity": [0]},
         "fed": {"calls": 1},
         "warmup_ns": [round(latency_s * 1e9)] * 3,
         "overhead_ns": 100.0,
@@ -32,6 +33,8 @@ def outcome(latency_s: float, *, foreign_s: float = 0.0, calls: int = 60) -> dic
         "begin_us": list(range(calls)),
         "steadiness": {"start": 2, "verdict": "steady", "change": 0.0, "detail": ""},
         "window": {"calls": 50, "wall_s": 50 * latency_s, "cpu_s": 50 * latency_s},
+        "output": {"finite": True, "constant": False},
+        "snapshots": [{"wall_s": end_s, "own_cpu_s": end_s, "run_delay_s": 0.0} for end_s in (0.0, 1.0)],
         "foreign_s": foreign_s,
     }
 
@@ -92,7 +95,7 @@ def test_arms_take_turns_and_the_record_recomputes(two, scripted) -> None:
     assert found.record.statistic("latency_ratio", "ratio").value == pytest.approx(1.3, abs=0.02)
     deviations, left_out, figures = recompute(Record.model_validate(found.record.as_json()))
     assert (deviations, left_out) == ((), ())
-    assert figures == 6
+    assert figures == 6 + 1  # Ratios and those of the repeat; the verdict on noise.
     words = comparison_in_words(found, "latency", "p50")
     assert words.startswith("slower: worse by more than the margin of 5%, and an independent repeat says so too")
     assert "control, A' / A: " in words
@@ -223,5 +226,5 @@ def test_what_a_worker_did_itself_is_never_a_reason_to_leave_it_out(two, monkeyp
 
 def test_arms_on_two_providers_decide_nothing() -> None:
     proofs = [{"proof": {"provider": name}} for name in ("CUDAExecutionProvider", "CPUExecutionProvider")]
-    assert "different providers" in processes._elsewhere(proofs)[0]
-    assert processes._elsewhere(proofs[:1] * 2) == []
+    assert "different providers" in different_providers(proofs)[0]
+    assert different_providers(proofs[:1] * 2) == []

@@ -27,6 +27,20 @@ _SCALES = {"a": 0.01, "b": 0.012, "control": 0.01}
 HOST = {"id": "h", "cpu_model": "c", "cores": 2, "memory_bytes": 1, "os": "o", "kernel": "k"}
 
 
+def evidence(runs: int, *, others_s: float = 0.0, **more: Any) -> dict[str, Any]:
+    """What a record keeps of quiet runs, or of runs beside a neighbour that took so many seconds of each."""
+    before = {"wall_s": 0.0, "own_cpu_s": 0.0, "busy_s": 0.0, "run_delay_s": 0.0}
+    after = {"wall_s": 1.0, "own_cpu_s": 1.0, "busy_s": 1.0 + others_s, "run_delay_s": 0.0}
+    one = {
+        "snapshots": [before, after],
+        "window": {"calls": 50, "wall_s": 0.5, "cpu_s": 0.5},
+        "output": {"finite": True, "constant": False},
+        "proof": {"provider": "p", "affinity": [0], "os_threads": 2},
+        "steadiness": {"verdict": "steady"},
+    }
+    return {"noise": {"asked_provider": None, "runs": [copy.deepcopy(one) for _ in range(runs)]} | more}
+
+
 def record(measurements: dict[str, Any], kind: str = "profile", **more: Any) -> Record:
     return seal(
         kind=kind,
@@ -50,6 +64,9 @@ def profile() -> Record:
     latency = measured("latency", runs, alpha=alpha, overhead_s=1e-7).model_copy(
         update={"details": {"overhead_s": 1e-7}}
     )
+    windows = [{"calls": 50 + n, "wall_s": 0.5, "cpu_s": 0.01 * (50 + n)} for n in range(6)]
+    throughput = measured("throughput", [[100.0 + 2 * n] for n in range(6)], alpha=alpha)
+    throughput = throughput.model_copy(update={"details": throughput.details | {"windows": windows}})
     memory = measured("peak_memory", [[100.0], [101.0]])
     only = peak_statistics([[60.0], [60.0]])["max"]
     memory = memory.model_copy(
@@ -58,13 +75,14 @@ def profile() -> Record:
     return record(
         {
             "latency": latency,
-            "throughput": measured("throughput", [[100.0 + n] for n in range(6)], alpha=alpha),
+            "throughput": throughput,
+            "cpu_time": measured("cpu_time", [[0.01]] * 6, alpha=alpha),
             "attained_flops": measured("attained_flops", [[1e9 + n] for n in range(6)]),
             "peak_memory": memory,
             "artifact_size": Measured(unit="B", runs=((10.0,),), statistics=exact_statistics(10.0)),
             "energy_package": {"status": "not_measured", "reason": "no_powercap"},
         },
-        sampling={"alpha": alpha},
+        sampling={"alpha": alpha} | evidence(6),
     )
 
 
@@ -93,7 +111,9 @@ def compared() -> Record:
     answers = np.array([[1, 0, 1, 1] * 20, [1, 0, 1, 0] * 20, [1, 0, 0, 1] * 20])
     scores = compare_answers(task_named("sst2"), answers)
     return record(
-        {"latency": raw, "latency_ratio": ratio_measurement(comparison, rules), **scores.measurements()}, kind="compare"
+        {"latency": raw, "latency_ratio": ratio_measurement(comparison, rules), **scores.measurements()},
+        kind="compare",
+        sampling=evidence(len(runs)),
     )
 
 
@@ -112,10 +132,11 @@ def results_of(tmp_path: Path, *values: dict[str, Any]):
 def test_what_was_measured_follows_from_its_raw_values(tmp_path: Path, profile: Record, compared: Record) -> None:
     results = results_of(tmp_path, profile.as_json(), compared.as_json())
     assert [(result.fits, result.left_out, result.deviations) for result in results] == [(True, (), ())] * 2
-    assert results[0].figures == 4 + 1 + 1 + 2 + 1  # Percentiles, throughput, FLOP/s, memory and its control, size.
-    assert results[1].figures == 3 + 3 + 1  # Ratios, those of the repeat, the score.
+    # Percentiles, throughput, CPU time, FLOP/s, memory and its control, size, noise.
+    assert results[0].figures == 4 + 1 + 1 + 1 + 2 + 1 + 1
+    assert results[1].figures == 3 + 3 + 1 + 1  # Ratios, those of the repeat, the score, noise.
     assert exit_of(results) is Exit.OK
-    assert in_words(results).endswith("16 figures made again: all of them follow from their raw values")
+    assert in_words(results).endswith("19 figures made again: all of them follow from their raw values")
 
 
 def test_an_edited_figure_is_told_by_digest_and_by_name(tmp_path: Path, profile: Record) -> None:
@@ -162,6 +183,52 @@ def test_an_edited_raw_value_moves_the_figures(tmp_path: Path, profile: Record) 
 
     [result] = results_of(tmp_path, edited(profile, change, resealed=True))
     assert {deviation.quantity for deviation in result.deviations} == {"throughput"}
+
+
+@pytest.mark.parametrize("quantity", ["throughput", "cpu_time"])
+def test_raw_values_follow_from_their_windows(tmp_path: Path, profile: Record, quantity: str) -> None:
+    """Values and figures that were changed together fit each other, and not the windows."""
+
+    def change(value: dict[str, Any]) -> None:
+        old = value["measurements"][quantity]
+        runs = [[2 * number for number in run] for run in old["runs"]]
+        new = measured(quantity, runs, alpha=0.05 / 3).model_dump(mode="json")
+        value["measurements"][quantity] = new | {"details": old["details"]}
+
+    [result] = results_of(tmp_path, edited(profile, change, resealed=True))
+    assert {(one.quantity, one.statistic) for one in result.deviations} == {
+        (quantity, f"value of process {n}") for n in range(1, 7)
+    }
+
+
+def test_the_verdict_on_noise_follows_from_its_counters(tmp_path: Path, profile: Record) -> None:
+    def loud(value: dict[str, Any]) -> None:
+        value["sampling"] |= evidence(6, others_s=0.5)
+
+    [result] = results_of(tmp_path, edited(profile, loud, resealed=True))
+    [deviation] = result.deviations
+    assert (deviation.quantity, deviation.recorded) == ("noise", "clean")
+    assert "invalid (run 1: other processes used" in str(deviation.recomputed)
+
+    def spoiled(value: dict[str, Any]) -> None:
+        del value["sampling"]["noise"]["runs"][0]["window"]
+
+    [result] = results_of(tmp_path / "spoiled", edited(profile, spoiled, resealed=True))
+    assert "cannot be made" in str(result.deviations[0].recomputed)
+
+    def forgotten(value: dict[str, Any]) -> None:
+        del value["sampling"]["noise"]
+
+    [result] = results_of(tmp_path / "forgotten", edited(profile, forgotten, resealed=True))
+    assert result.left_out == ("noise verdict: the counters that it was made of are not in the record",)
+
+
+def test_a_provider_that_was_not_asked_for_is_found_again(tmp_path: Path, profile: Record) -> None:
+    def asked_for_another(value: dict[str, Any]) -> None:
+        value["sampling"]["noise"]["asked_provider"] = "CUDAExecutionProvider"
+
+    [result] = results_of(tmp_path, edited(profile, asked_for_another, resealed=True))
+    assert "asked for CUDAExecutionProvider, and the session says" in str(result.deviations[0].recomputed)
 
 
 def test_a_percentile_put_where_the_sample_is_too_small(tmp_path: Path, profile: Record) -> None:
@@ -270,10 +337,12 @@ def test_a_noisy_machine_excuses_no_decision(compared: Record) -> None:
     value = compared.as_json()
     value["noise"] = {"verdict": "noisy", "reasons": ["a hog"]}
     value["measurements"]["latency_ratio"]["details"]["verdict"] = "inconclusive"
+    value["sampling"] |= evidence(60, others_s=0.2)
     assert recompute(Record.model_validate(value))[0] == ()
     value["measurements"]["latency_ratio"]["details"]["verdict"] = "equal"
     assert len(recompute(Record.model_validate(value))[0]) == 1
     value["noise"] = {"verdict": "clean", "reasons": []}
+    value["sampling"] |= evidence(60)
     value["measurements"]["latency_ratio"]["details"]["verdict"] = "inconclusive"
     assert len(recompute(Record.model_validate(value))[0]) == 1
 
