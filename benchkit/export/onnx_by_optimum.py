@@ -91,7 +91,7 @@ def _exporter() -> Any:
         exporters = importlib.import_module("optimum.exporters.onnx")
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
-            f"exporter 'optimum' needs the package '{error.name}', which is not installed",
+            f"exporter 'optimum' needs the package 'optimum-onnx', which is not installed (no module {error.name})",
             remedy="pip install 'benchkit[optimum]' in an environment of its own: it pins an older transformers",
         ) from error
     return exporters.onnx_export_from_model
