@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchkit.bench.workload import Batch, Ids, InputFacts, Padding, Text, Workload
-from benchkit.runtimes.protocol import Feed
 
 if TYPE_CHECKING:
     from benchkit.tasks.tokenization import Encoded, TextTokenizer
@@ -131,11 +130,6 @@ def padded_length(padding: Padding, longest: int, limit: int | None) -> int:
     return max(1, longest)  # A batch of empty texts without special tokens still needs a column.
 
 
-def padding_waste(batches: Iterable[Batch]) -> float:
-    """Return the share of the batches' tokens that are padding: 1 - real / padded."""
-    return input_facts(batches).padding_waste
-
-
 def input_facts(batches: Iterable[Batch]) -> InputFacts:
     """Say what batches hold.
 
@@ -153,21 +147,6 @@ def input_facts(batches: Iterable[Batch]) -> InputFacts:
         shortest=min(lengths),
         longest=max(lengths),
     )
-
-
-def random_feeds(
-    *, batch_size: int, sequence_length: int, vocabulary_size: int, seed: int, count: int = 8
-) -> list[Feed]:
-    """Draw batches of distinct inputs of one length, without padding.
-
-    Returns:
-        `count` feeds of int64 arrays of shape (batch_size, sequence_length): input_ids, attention_mask,
-        token_type_ids, position_ids.
-    """
-    workload = Workload(
-        batch_size=batch_size, sequence_length=sequence_length, vocabulary_size=vocabulary_size, seed=seed, count=count
-    )
-    return [batch.feed for batch in make_batches(workload)]
 
 
 def _chosen(lengths: Ids, workload: Workload) -> list[Ids]:

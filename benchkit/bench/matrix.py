@@ -12,12 +12,21 @@ from benchkit.core.frozen import Setting
 from benchkit.core.registry import RUNTIMES
 from benchkit.host.clocks import own_cores
 from benchkit.host.facts import usable_cores
+from benchkit.runtimes.protocol import DEVICES
 
-DEVICES = ("cpu", "cuda")
 SCENARIOS = get_args(Scenario)
 ENGINES = ("benchkit", "loadgen")
 
 _LISTS = ("batch_size", "sequence_length", "threads", "runtime", "device", "scenario", "padding")
+
+
+def check_threads(threads: int) -> None:
+    """Raise the error for more threads than this process has cores."""
+    if threads > usable_cores():
+        raise EnvironmentLacks(
+            f"asked for {threads} threads, and this process may use {usable_cores()} cores",
+            remedy=f"ask for --threads up to {usable_cores()}",
+        )
 
 
 class Matrix(Setting):
@@ -121,11 +130,7 @@ class Matrix(Setting):
 
     def check_cores(self) -> None:
         """Raise the error for more threads, or other cores, than this process has."""
-        if max(self.threads) > usable_cores():
-            raise EnvironmentLacks(
-                f"asked for {max(self.threads)} threads, and this process may use {usable_cores()} cores",
-                remedy=f"ask for --threads up to {usable_cores()}",
-            )
+        check_threads(max(self.threads))
         beyond = sorted(set(self.affinity or ()) - own_cores())
         if beyond:
             usable = ", ".join(map(str, sorted(own_cores())))

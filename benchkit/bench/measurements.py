@@ -13,7 +13,7 @@ from typing import Any
 from benchkit.bench.workload import InputFacts
 from benchkit.core.errors import BenchkitError
 from benchkit.core.records import Measured, Measurement, NotMeasured, Statistic
-from benchkit.meters.cold_start import unaccounted_share
+from benchkit.meters.cold_start import adds_up, unaccounted_share
 from benchkit.meters.energy import EnergyWindow, Reading, summarise_windows
 from benchkit.stats.summaries import exact_statistics, measured
 
@@ -182,6 +182,7 @@ def cold_start(outcomes: Sequence[Outcome], alpha: float) -> dict[str, Measureme
         "answered_s": [outcome["answered_s"] for outcome in outcomes],
         "unaccounted_share": [unaccounted_share(outcome["phases_s"], outcome["answered_s"]) for outcome in outcomes],
         "dropped": dropped,
+        "warnings": _unexplained(outcomes),
     }
     # A file system in memory cannot drop its pages: the cold start would be a warm one under another name.
     kept = next((one for one in dropped if one["reason"]), None)
@@ -195,6 +196,17 @@ def cold_start(outcomes: Sequence[Outcome], alpha: float) -> dict[str, Measureme
             )
         }
     return {"cold_start": _with_details(found, details, {"warm_median": warm.statistics["median"]})}
+
+
+def _unexplained(outcomes: Sequence[Outcome]) -> list[str]:
+    """Tell starts whose phases are not what the parent saw."""
+    odd = [one for one in outcomes if not adds_up(one["phases_s"], one["answered_s"])]
+    if not odd:
+        return []
+    worst = max((unaccounted_share(one["phases_s"], one["answered_s"]) for one in odd), key=abs)
+    return [
+        f"the phases of {len(odd)} of {len(outcomes)} cold starts leave up to {worst:.1%} of their time unexplained"
+    ]
 
 
 def energy(

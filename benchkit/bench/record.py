@@ -208,7 +208,7 @@ def _told(timed: Sequence[Outcome], found: Mapping[str, Measurement]) -> list[st
         runs = [str(number) for number, one in enumerate(words, 1) if one == word]
         detail = next(one["steadiness"]["detail"] for one in timed if one["steadiness"]["verdict"] == word)
         told.append(f"run {', '.join(runs)} was {word}: {detail}")
-    for quantity in ("energy_package", "energy_gpu"):
+    for quantity in ("cold_start", "energy_package", "energy_gpu"):
         measurement = found.get(quantity)
         if isinstance(measurement, Measured):
             told += measurement.details.get("warnings", [])

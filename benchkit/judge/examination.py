@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
+from benchkit.bench.matrix import check_threads
 from benchkit.bench.roofs.peaks import BANDWIDTH, DATA_TYPES, Peaks, measured_peaks
 from benchkit.bench.targets import cache_folder
-from benchkit.core.errors import BenchkitError, EnvironmentLacks, MeasurementFailed
+from benchkit.core.errors import BenchkitError, MeasurementFailed
 from benchkit.core.progress import Progress, silent
 from benchkit.core.quantities import format_number
 from benchkit.core.registry import RUNTIMES
 from benchkit.host.cgroups import cpu_quota_cores, memory_limit_bytes
 from benchkit.host.clocks import Canary, canary_drift, own_cores
-from benchkit.host.facts import host_facts, usable_cores
+from benchkit.host.facts import host_facts
 from benchkit.host.noise import Snapshot, disturbances, take_snapshot
 from benchkit.host.topology import governor, hypervisor, last_level_cache, smt_siblings, turbo
 from benchkit.judge.instruments import Readiness, instruments, runtime
@@ -83,11 +84,7 @@ def examine(*, watch_s: float, peak_threads: Sequence[int] = (), progress: Progr
     Raises:
         EnvironmentLacks: More threads are asked for than this process has cores.
     """
-    if max(peak_threads, default=1) > usable_cores():
-        raise EnvironmentLacks(
-            f"asked for {max(peak_threads)} threads, and this process may use {usable_cores()} cores",
-            remedy=f"ask for --threads up to {usable_cores()}",
-        )
+    check_threads(max(peak_threads, default=1))
     progress("watch the machine's noise")
     watch = watched(watch_s)
     progress("ask the instruments and the runtimes")

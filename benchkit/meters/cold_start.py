@@ -7,10 +7,8 @@ macOS and QueryPerformanceCounter on Windows, none of which belongs to a process
 Source: Python's documentation of `time.perf_counter` ("is system-wide"; on Windows since 3.10), `time.get_clock_info`.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from benchkit.core.errors import MeasurementFailed
 
@@ -89,22 +87,3 @@ def adds_up(phases_s: Mapping[str, float], wall_s: float, tolerance: float = _TO
         tolerance: Largest share of `wall_s` that may be in no phase, or in two.
     """
     return wall_s > 0 and abs(unaccounted_share(phases_s, wall_s)) <= tolerance
-
-
-def process_start_ns(proc: Path = Path("/proc")) -> int | None:
-    """Return when the kernel made this process, on the scale of `perf_counter_ns`; None where it does not say.
-
-    A cross-check of the parent's moment, in ticks of mostly 10 ms. A process is made before exec replaces its program.
-
-    Source: Linux Documentation/filesystems/proc.rst, /proc/PID/stat, start_time: ticks of the clock since boot, which
-    runs on while the machine is suspended (CLOCK_BOOTTIME).
-    """
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return None
-    try:
-        # The name in brackets may hold blanks and brackets; the start is the 20th field after it.
-        ticks = int((proc / "self" / "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
-    since_boot_ns = ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-    return since_boot_ns - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.perf_counter_ns())

@@ -14,6 +14,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Feed = Mapping[str, npt.NDArray[np.int64]]
 
+DEVICES = ("cpu", "cuda")
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:

@@ -26,10 +26,9 @@ from benchkit.core.artifacts import check_safetensors
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, unknown_name
 from benchkit.core.json_files import read_json
 from benchkit.runtimes.device_answer import DeviceAnswer
-from benchkit.runtimes.protocol import Array, Feed, Proof, SessionOptions
+from benchkit.runtimes.protocol import DEVICES, Array, Feed, Proof, SessionOptions
 
 PROVIDER = "torch-eager"
-DEVICES = ("cpu", "cuda")
 
 _IDS = ("input_ids", "attention_mask")
 # Inputs by `model_type`. RoBERTa has segment embeddings, but a single row of them, and its tokenizer gives none.

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchkit.bench.inputs import random_feeds
+from benchkit.bench.inputs import make_batches
 from benchkit.bench.plan import Matrix
 from benchkit.bench.profile import artifacts_for, profile
 from benchkit.bench.traces.trace import coverage, read_trace, violations
+from benchkit.bench.workload import Workload
 from benchkit.core.registry import RUNTIMES
 from benchkit.host.gpus import gpu_names, process_memory_bytes
 from benchkit.runtimes.protocol import SessionOptions
@@ -57,7 +58,7 @@ def opened(model: tuple[str, Path]) -> Callable[..., Any]:
 
 @pytest.fixture
 def feeds() -> list[Any]:
-    return list(random_feeds(batch_size=4, sequence_length=16, vocabulary_size=19, seed=0))
+    return [one.feed for one in make_batches(Workload(batch_size=4, sequence_length=16, vocabulary_size=19))]
 
 
 @pytest.mark.parametrize("transfers", [True, False])

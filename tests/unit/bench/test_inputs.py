@@ -19,8 +19,6 @@ from benchkit.bench.inputs import (
     make_batches,
     open_tokenizer,
     padded_length,
-    padding_waste,
-    random_feeds,
 )
 from benchkit.bench.workload import PADDINGS, InputFacts, Text, Workload
 from benchkit.core.errors import BenchkitError
@@ -81,7 +79,7 @@ def test_ids_are_valid_and_special_ones_stand_at_the_ends(workload: Workload) ->
 
 @given(workloads)
 def test_waste_is_a_share(workload: Workload) -> None:
-    assert 0 <= padding_waste(make_batches(workload)) < 1
+    assert 0 <= input_facts(make_batches(workload)).padding_waste < 1
 
 
 @given(workloads)
@@ -124,7 +122,7 @@ def test_workload_and_facts_survive_json(workload: Workload) -> None:
 def test_one_fixed_length_needs_no_padding(padding: str) -> None:
     batches = make_batches(Workload(batch_size=3, sequence_length=33, padding=padding, count=2))  # type: ignore[arg-type]
     assert {batch.feed["input_ids"].shape for batch in batches} == {(3, 33)}
-    assert padding_waste(batches) == 0
+    assert input_facts(batches).padding_waste == 0
 
 
 def test_another_seed_gives_other_ids_and_batches_are_distinct() -> None:
@@ -202,8 +200,8 @@ def test_what_cannot_be_made_is_refused(wrong: dict[str, object], said: str) -> 
         Workload(**({"batch_size": 1, "sequence_length": 8} | wrong))  # type: ignore[arg-type]
 
 
-def test_random_feeds_have_no_padding() -> None:
-    feeds = random_feeds(batch_size=2, sequence_length=9, vocabulary_size=100, seed=0)
+def test_one_length_has_no_padding() -> None:
+    feeds = [batch.feed for batch in make_batches(Workload(batch_size=2, sequence_length=9))]
     assert len(feeds) == 8
     assert all(feed["attention_mask"].all() and feed["input_ids"].shape == (2, 9) for feed in feeds)
 

@@ -212,6 +212,15 @@ def test_a_cold_start_ends_with_the_first_answer(spot, outcomes) -> None:
     assert max(record.measurements["cold_start"].details["unaccounted_share"]) < 0.02
 
 
+def test_a_start_that_its_phases_do_not_explain_is_told(spot, outcomes) -> None:
+    outcomes["cold-start"] = [cold("cold", 0.6), cold("warm", 0.2)] * 5
+    assert not [text for text in record_of(spot, outcomes).warnings if "unexplained" in text]
+    outcomes["cold-start"][3] = outcomes["cold-start"][3] | {"answered_s": 2 * outcomes["cold-start"][3]["answered_s"]}
+    told = [text for text in record_of(spot, outcomes).warnings if "unexplained" in text]
+    assert len(told) == 1
+    assert told[0].startswith("the phases of 1 of 10 cold starts leave up to 5")
+
+
 def test_a_page_cache_that_kept_the_files_gives_no_cold_start(spot, outcomes) -> None:
     outcomes["cold-start"] = [cold("cold", 0.6, share=1.0), cold("warm", 0.2)] * 5
     assert record_of(spot, outcomes).measurements["cold_start"].reason == "still_resident"

@@ -4,12 +4,11 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from benchkit.core.errors import MeasurementFailed
-from benchkit.meters.cold_start import ColdStart, adds_up, process_start_ns, unaccounted_share
+from benchkit.meters.cold_start import ColdStart, adds_up, unaccounted_share
 
 
 def scripted(*moments_ns: int) -> ColdStart:
@@ -79,13 +78,13 @@ CHILD = """
 import time
 BEGIN_NS = time.perf_counter_ns()
 import json, sys
-from benchkit.meters.cold_start import ColdStart, process_start_ns
+from benchkit.meters.cold_start import ColdStart
 start = ColdStart(json.loads(sys.stdin.readline())["exec_ns"])
 start.mark("interpreter", at_ns=BEGIN_NS)
 for phase, seconds in (("imports", 0.3), ("session", 0.4), ("first_call", 0.3)):
     time.sleep(seconds)
     start.mark(phase)
-print(json.dumps({"phases_s": start.phases_s(), "begin_ns": BEGIN_NS, "start_ns": process_start_ns()}), flush=True)
+print(json.dumps({"phases_s": start.phases_s(), "begin_ns": BEGIN_NS}), flush=True)
 sys.stdin.read()
 """
 
@@ -116,34 +115,3 @@ def test_a_real_process_adds_up_to_what_its_parent_saw() -> None:
         if adds_up(answer["phases_s"], wall_s):
             return
     pytest.fail(f"in no phase: {shares}")
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-def test_the_kernels_own_moment_agrees_with_the_parents() -> None:
-    answer, exec_ns, _ = started()
-    tick_ns = 10_000_000
-    assert exec_ns - 2 * tick_ns < answer["start_ns"] <= answer["begin_ns"] + tick_ns
-
-
-class TestProcessStart:
-    def test_of_a_scripted_proc(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Suspended for 50 s since boot: the ticks count that, the clock of the phases does not."""
-        (tmp_path / "self").mkdir()
-        fields = " ".join(str(number) for number in range(3, 22))
-        (tmp_path / "self" / "stat").write_text(f"7 (a) b (c) S {fields[2:]} 12345 99 98")
-        monkeypatch.setattr(time, "CLOCK_BOOTTIME", 7, raising=False)
-        monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: 250_000_000_000, raising=False)
-        monkeypatch.setattr(time, "perf_counter_ns", lambda: 200_000_000_000)
-        monkeypatch.setattr("os.sysconf", lambda name: 100, raising=False)
-        assert process_start_ns(tmp_path) == 73_450_000_000
-
-    @pytest.mark.parametrize("text", ["", "garbage", "7 (python) S 1 2 3"])
-    def test_garbage(self, tmp_path: Path, text: str) -> None:
-        (tmp_path / "self").mkdir()
-        (tmp_path / "self" / "stat").write_text(text)
-        assert process_start_ns(tmp_path) is None
-
-    def test_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert process_start_ns(tmp_path / "none") is None
-        monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
-        assert process_start_ns() is None

@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 
 import benchkit.runtimes.onnxruntime as module
-from benchkit.bench.inputs import random_feeds
+from benchkit.bench.inputs import make_batches
+from benchkit.bench.workload import Workload
 from benchkit.core.errors import BenchkitError, EnvironmentLacks, MeasurementFailed
 from benchkit.runtimes.device_answer import DeviceAnswer
 from benchkit.runtimes.onnxruntime import OnnxRuntime
@@ -20,7 +21,7 @@ LOGITS = np.array([[1.5, -2.5]], dtype=np.float32)
 
 @pytest.fixture
 def feed() -> Any:
-    return random_feeds(batch_size=1, sequence_length=4, vocabulary_size=19, seed=0)[0]
+    return make_batches(Workload(batch_size=1, sequence_length=4, vocabulary_size=19))[0].feed
 
 
 def test_the_proof_tells_what_the_session_holds(pico_onnx: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchkit.bench.inputs import random_feeds
+from benchkit.bench.inputs import make_batches
+from benchkit.bench.workload import Workload
 from benchkit.core.errors import BenchkitError, EnvironmentLacks
 from benchkit.core.registry import RUNTIMES
 from benchkit.runtimes.protocol import SessionOptions
@@ -14,7 +15,7 @@ pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 @pytest.fixture
 def feeds() -> list:
-    return random_feeds(batch_size=3, sequence_length=9, vocabulary_size=19, seed=0)
+    return [one.feed for one in make_batches(Workload(batch_size=3, sequence_length=9, vocabulary_size=19))]
 
 
 def test_it_answers_what_onnxruntime_answers(pico_onnx: Path, feeds) -> None:

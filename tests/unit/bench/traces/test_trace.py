@@ -8,9 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from benchkit.bench.inputs import random_feeds
+from benchkit.bench.inputs import make_batches
 from benchkit.bench.traces.number_formats import is_index_arithmetic, is_matmul, number_format
 from benchkit.bench.traces.trace import Coverage, NodeTime, Share, coverage, read_trace, top_operators, violations
+from benchkit.bench.workload import Workload
 from benchkit.core.errors import MeasurementFailed
 from benchkit.core.registry import RUNTIMES
 from benchkit.runtimes.protocol import SessionOptions
@@ -54,7 +55,8 @@ def node(op: str, duration_us: float = 1.0, **named: Any) -> NodeTime:
 
 def traced(runtime: str, model: Path, tmp_path: Path) -> list[NodeTime]:
     session = RUNTIMES.get(runtime)().open(model, SessionOptions(trace=str(tmp_path / "mine")))
-    feeds = random_feeds(batch_size=2, sequence_length=8, vocabulary_size=19, seed=0, count=3)
+    workload = Workload(batch_size=2, sequence_length=8, vocabulary_size=19, count=3)
+    feeds = [batch.feed for batch in make_batches(workload)]
     for feed in feeds:
         session.call(session.prepare(feed))
     return read_trace(session.close())
