@@ -230,6 +230,7 @@ class _WatchedTrainer(transformers.Trainer):
         self._untold: tuple[torch.Tensor, float] | None = None
 
     def training_step(self, *arguments: Any, **named: Any) -> torch.Tensor:
+        self._watch.begin()
         loss: torch.Tensor = super().training_step(*arguments, **named)
         assert self.lr_scheduler is not None
         self.finish()

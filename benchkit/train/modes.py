@@ -97,7 +97,8 @@ def _with_adapters(model: Any, lora: LoraRecipe, seed: int) -> tuple[Any, list[s
         raise EnvironmentLacks(
             "mode 'lora' needs the package 'peft', which is not installed", remedy="pip install 'benchkit[train]'"
         ) from error
-    config = peft.LoraConfig(
+    library: Any = peft  # Its annotation of alpha is int, and any number will do.
+    config = library.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,

@@ -148,7 +148,7 @@ class _Head(torch.nn.Module):
 
     def fit(self, objective: Objective, answers: dict[str, torch.Tensor], penalty: float) -> tuple[int, float]:
         """Make the objective and the penalty small from where the weights are; return iterations and the objective."""
-        optimizer = torch.optim.LBFGS(
+        optimizer: Any = torch.optim.LBFGS(
             self.parameters(),
             max_iter=_MOST_ITERATIONS,
             tolerance_grad=1e-5,
@@ -159,7 +159,7 @@ class _Head(torch.nn.Module):
         def loss() -> torch.Tensor:
             optimizer.zero_grad()
             total = objective(self, answers) + 0.5 * penalty * self.weight.square().sum()
-            total.backward()
+            torch.autograd.backward(total)
             return total
 
         optimizer.step(loss)

@@ -54,7 +54,12 @@ class Watch:
         self._losses: list[float] = []
         self._before_s = 0.0
         self._resumed_at_step: int | None = None
-        self._ends_s: list[float] = [time.perf_counter()]
+        self._ends_s: list[float] = []
+
+    def begin(self) -> None:
+        """Start the clock at the first step, later ones change nothing."""
+        if not self._ends_s:
+            self._ends_s.append(time.perf_counter())
 
     def take(self, loss: float, learning_rate: float) -> None:
         """Note a step; raise BenchkitError when its loss is no finite number."""
@@ -95,7 +100,7 @@ class Watch:
         )
 
     def _elapsed_s(self) -> float:
-        return self._before_s + self._ends_s[-1] - self._ends_s[0]
+        return self._before_s + (self._ends_s[-1] - self._ends_s[0] if self._ends_s else 0.0)
 
     def _left(self) -> str:
         # The first batch is the longest of all and pays for every first call, so it tells nothing of the others.

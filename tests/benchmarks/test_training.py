@@ -4,11 +4,15 @@ BENCHKIT_GLUE names a folder in the layout of the GLUE download; without it word
 to sentences of SST-2's lengths.
 """
 
+import contextlib
+import json
 import os
 import random
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ ARCHITECTURE = "minilm-l6-h384"
 THREADS, BATCH_SIZE, MAX_LENGTH = 2, 32, 128
 # Padded to 128 every batch costs the same, so fewer of them tell as much.
 EXAMPLES, PADDED_EXAMPLES, ROUNDS = 480, 64, 3
+ARMS = ("ours", "dynamic", "padded")
+MARK = "seen"
 Tell = Callable[[str], None]
 
 
@@ -51,9 +57,8 @@ def examples() -> tuple[str, list[str], list[int]]:
     return "toy words", [" ".join(rng.choices(words, k=n)) for n in lengths], [rng.randrange(2) for _ in lengths]
 
 
-def encoder(folder: Path, texts: list[str]) -> Any:
-    """Write random weights and a tokenizer learned from the texts; return it as transformers has it."""
-    import transformers
+def encoder(folder: Path, texts: list[str]) -> Path:
+    """Write random weights and a tokenizer learned from the texts."""
     from tokenizers.implementations import BertWordPieceTokenizer
 
     from benchkit.core.registry import STEPS
@@ -64,7 +69,9 @@ def encoder(folder: Path, texts: list[str]) -> Any:
     learned.train_from_iterator(texts, vocab_size=8000, show_progress=False)
     learned.save(str(folder / "tokenizer.json"))
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "cls", "sep", "pad", "mask")}
-    return transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names)
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
 
 
 def ours(folder: Path, texts: list[str], labels: list[int]) -> tuple[float, str]:
@@ -131,36 +138,75 @@ def theirs(folder: Path, tokenizer: Any, texts: list[str], labels: list[int], *,
         return len(texts) / (time.perf_counter() - begin_s)
 
 
+def serve(arm: str, folder: Path) -> None:
+    """Train once for each line that comes, and answer with examples a second and the precision."""
+    import torch
+    import transformers
+
+    _, texts, labels = examples()
+    torch.set_num_threads(THREADS)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    few = slice(0, PADDED_EXAMPLES if arm == "padded" else None)
+    for _ in sys.stdin:
+        if arm == "ours":
+            per_s, precision = ours(folder, texts, labels)
+        else:
+            padding = "max_length" if arm == "padded" else "longest"
+            per_s, precision = theirs(folder, tokenizer, texts[few], labels[few], padding=padding), "fp32"
+        sys.stdout.write(f"{MARK} {per_s} {precision}\n")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def child(arm: str, folder: Path) -> Iterator[Callable[[], tuple[float, str]]]:
+    """Give a function that trains once in a process of its own, which no other arm's settings reach."""
+    command = [sys.executable, __file__, arm, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def once() -> tuple[float, str]:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                if line.startswith(MARK):
+                    _, per_s, precision = line.split()
+                    return float(per_s), precision
+            raise AssertionError(f"the process of arm '{arm}' ended")
+
+        try:
+            yield once
+        finally:
+            process.stdin.close()
+
+
 def test_fine_tuning_beside_trainer(tmp_path: Path, tell: Tell) -> None:
     """Three arms in turn, on the same texts; each runs once before it is timed."""
-    import torch
-
-    from benchkit.train.loop import cpu_threads
-    from benchkit.train.quiet import quiet_libraries
-
-    source, texts, labels = examples()
-    tokenizer = encoder(tmp_path / "encoder", texts)
-    folder, few = tmp_path / "encoder", slice(0, PADDED_EXAMPLES)
-    precision = ""
-    seen: dict[str, list[float]] = {"ours": [], "dynamic": [], "padded": []}
-    with cpu_threads(THREADS), quiet_libraries():
-        assert torch.get_num_threads() == THREADS
+    source, texts, _ = examples()
+    folder = encoder(tmp_path / "encoder", texts)
+    seen: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    precision = {}
+    with contextlib.ExitStack() as stack:
+        train = {arm: stack.enter_context(child(arm, folder)) for arm in ARMS}
         for number in range(ROUNDS + 1):
-            mine, precision = ours(folder, texts, labels)
-            dynamic = theirs(folder, tokenizer, texts, labels, padding="longest")
-            padded = theirs(folder, tokenizer, texts[few], labels[few], padding="max_length")
-            if number:
-                for name, per_s in (("ours", mine), ("dynamic", dynamic), ("padded", padded)):
-                    seen[name].append(per_s)
-    middle = {name: statistics.median(values) for name, values in seen.items()}
-    for name, said, bar in (("dynamic", "dynamic padding", 3), ("padded", f"padding to {MAX_LENGTH}", 10)):
-        ratios = [a / b for a, b in zip(seen["ours"], seen[name], strict=True)]
+            for arm in ARMS:
+                per_s, precision[arm] = train[arm]()
+                if number:
+                    seen[arm].append(per_s)
+    middle = {arm: statistics.median(values) for arm, values in seen.items()}
+    for arm, said, bar in (("dynamic", "dynamic padding", 3), ("padded", f"padding to {MAX_LENGTH}", 10)):
+        ratios = [a / b for a, b in zip(seen["ours"], seen[arm], strict=True)]
         ratio = statistics.median(ratios)
-        told = (
-            f"{ratio:.2f} x ({min(ratios):.2f}-{max(ratios):.2f} in {ROUNDS} rounds), bar {bar} x: {met(ratio >= bar)}"
-        )
+        spread = f"{min(ratios):.2f}-{max(ratios):.2f} in {ROUNDS} rounds"
         tell(
-            f"fine-tuning {ARCHITECTURE} on {source}, {THREADS} threads: {middle['ours']:.0f} examples/s ({precision}, "
-            f"grouped by length) beside Trainer with {said} in fp32, {middle[name]:.0f}/s: {told}"
+            f"fine-tuning {ARCHITECTURE} on {source}, {THREADS} threads: {middle['ours']:.0f} examples/s "
+            f"({precision['ours']}, grouped by length) beside Trainer with {said} in fp32, {middle[arm]:.0f}/s: "
+            f"{ratio:.2f} x ({spread}), bar {bar} x: {met(ratio >= bar)}"
         )
     assert all(value > 0 for values in seen.values() for value in values)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], Path(sys.argv[2]))
