@@ -156,6 +156,7 @@ def _record(state: CellState, planned: Plan, peaks: Mapping[int, Peaks], budget_
         sampling=sampling,
         failed={kind: reason for kind, reason in state.failed.items() if kind != "time"},
         warnings=_warnings(state.spot),
+        found=state.found,
         peaks=peaks.get(state.spot.options.threads),
         alpha=rule.alpha,
     )

@@ -34,17 +34,15 @@ def cell_measurements(
     *,
     no_energy: Mapping[str, NotMeasured],
     failed: Mapping[str, NotMeasured] = MappingProxyType({}),
-    peaks: Peaks | None = None,
     alpha: float = ALPHA,
 ) -> dict[str, Measurement]:
-    """Return every quantity of one measured cell.
+    """Return every quantity of one measured cell but those of the roofline, which need the machine's peaks.
 
     Args:
         spot: The cell.
         outcomes: Outcomes by pass, in the order taken.
         no_energy: Why an energy was not measured, by quantity.
         failed: Why a pass gave nothing, by pass.
-        peaks: What this machine can do at the cell's threads; None when it was not measured.
         alpha: One-sided error of each bound.
     """
     timed, batch_size = outcomes["time"], spot.workload.batch_size
@@ -55,7 +53,6 @@ def cell_measurements(
     elif spot.load is not None:
         found |= measurements.open_loop(timed, batch_size, alpha)
     found |= measurements.saturated(timed, batch_size, alpha)
-    found |= attained(found, spot.artifact, batch_size, _padded_length(timed), peaks, alpha=alpha)
     found |= or_failed(
         failed,
         "memory",
@@ -81,6 +78,7 @@ def profile_record(
     sampling: Mapping[str, Any],
     failed: Mapping[str, NotMeasured] = MappingProxyType({}),
     warnings: Sequence[str] = (),
+    found: Mapping[str, Measurement] = MappingProxyType({}),
     peaks: Peaks | None = None,
     alpha: float = ALPHA,
 ) -> Record:
@@ -94,12 +92,15 @@ def profile_record(
         sampling: The stopping rule, what ended it, and the widths reached.
         failed: Why a pass gave nothing, by pass.
         warnings: What a reader of the record has to know.
-        peaks: What this machine can do at the cell's threads.
+        found: What `cell_measurements` gave of these outcomes already; {} makes it here.
+        peaks: What this machine can do at the cell's threads; None when it was not measured.
         alpha: One-sided error of each bound.
     """
     timed = outcomes["time"]
     everything = [outcome for passes in outcomes.values() for outcome in passes]
-    found = cell_measurements(spot, outcomes, no_energy=no_energy, failed=failed, peaks=peaks, alpha=alpha)
+    found = dict(found or cell_measurements(spot, outcomes, no_energy=no_energy, failed=failed, alpha=alpha))
+    batch_size = spot.workload.batch_size
+    found |= attained(found, spot.artifact, batch_size, _padded_length(timed), peaks, alpha=alpha)
     proof = timed[0]["proof"]
     coverage = outcomes["coverage"][0] if outcomes["coverage"] else None
     broken = [*other_providers(spot.options.provider, timed), *ran_otherwise(spot, coverage, proof["provider"])]

@@ -20,7 +20,7 @@ from benchkit.bench.stopping import NOT_REACHED, Reached, reached
 from benchkit.bench.timing import Schedule
 from benchkit.core.errors import BenchkitError, MeasurementFailed
 from benchkit.core.progress import Progress
-from benchkit.core.records import NotMeasured
+from benchkit.core.records import Measurement, NotMeasured
 from benchkit.core.store import utc_now
 
 # A cold start is a pair of starts: one without the other compares nothing.
@@ -59,6 +59,7 @@ class CellState:
         failed: Why a pass gave nothing, by pass.
         stopped_by: What ended the timed runs: "targets", "runs", "time"; "" while they go on.
         reached: Widths of the bounds at the last look.
+        found: The quantities at the last look, after which nothing more is measured; {} before it.
     """
 
     spot: Spot
@@ -66,6 +67,7 @@ class CellState:
     failed: dict[str, NotMeasured] = dataclasses.field(default_factory=dict)
     stopped_by: str = ""
     reached: Reached = NOT_REACHED
+    found: dict[str, Measurement] = dataclasses.field(default_factory=dict)
 
 
 Watch = Callable[[Sequence[CellState]], None]
@@ -192,10 +194,10 @@ class Sweep:
         for index, state in enumerate(self.states):
             if state.stopped_by in ("targets", "runs") or "time" in state.failed:
                 continue
-            found = cell_measurements(
+            state.found = cell_measurements(
                 state.spot, state.outcomes, no_energy=self.planned.no_energy, failed=state.failed, alpha=rule.alpha
             )
-            state.reached = reached(found)
+            state.reached = reached(state.found)
             if state.stopped_by:
                 continue
             if state.reached.is_enough(rule) and len(rule.looks) > 1:

@@ -104,3 +104,10 @@ def test_how_much_was_measured_before_is_told(spot: Spot, workers: Workers, tmp_
     profile(plan, journal=journal, told=said.append)
     assert said == ["4 of 6 processes were measured before"]
     assert len(workers.begun) == 6 + 2
+
+
+def test_statistics_are_made_once_a_look(spot: Spot, workers: Workers, monkeypatch) -> None:
+    monkeypatch.setattr(profiling, "measured_peaks", lambda *_, **__: None)
+    monkeypatch.setattr("benchkit.bench.record.cell_measurements", lambda *_, **__: pytest.fail("made twice"))
+    [record] = profile(planned([spot], runs=3))
+    assert record.statistic("latency", "p50").value > 0
