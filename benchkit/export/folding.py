@@ -4,6 +4,7 @@ torch's exporter can do that itself, but holds every weight several times over f
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -57,7 +58,8 @@ def _computed(model: onnx.ModelProto, node: onnx.NodeProto, constants: Mapping[s
     output = onnx.ValueInfoProto(name=node.output[0])
     graph = onnx.helper.make_graph([node], "constant", inputs, [output])
     alone = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    value: Array = ReferenceEvaluator(alone).run(None, feed)[0]
+    outputs: Any = ReferenceEvaluator(alone).run(None, feed)
+    value: Array = outputs[0]
     return value
 
 

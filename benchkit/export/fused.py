@@ -68,6 +68,7 @@ def fuse(
     model = onnx.load(source.model_file)
     _check_weights(model, source)
     references = _References(session, model, source)
+    del session  # The optimizer copies the weights more than once.
     progress(f"fuse {source.manifest.name}", 0.3)
     config, before = source.config(), len(model.graph.node)
     own = _operators(model)
@@ -76,7 +77,6 @@ def fuse(
     if not counts:
         raise _nothing_fuses(source, own)
     write_onnx(out / ONNX_FILE, fused, _taken_out(fused), properties=_properties(source))
-    del session
     progress(f"compare {name} with the plain graph", 0.7)
     parity, tolerance = references.compare(out / ONNX_FILE), ExportRecipe().tolerance
     parity.check(tolerance)

@@ -127,7 +127,7 @@ def _bytes_of(array: Array) -> memoryview:
     """Return the values row by row, little-endian, as TensorProto.raw_data wants them."""
     little = array.dtype.newbyteorder("<")
     rows: Array = np.ascontiguousarray(array, dtype=little)
-    return memoryview(rows.reshape(-1).view(np.uint8))
+    return rows.reshape(-1).view(np.uint8).data
 
 
 def _varint(value: int) -> bytes:

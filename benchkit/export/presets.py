@@ -75,7 +75,7 @@ def _model(architecture: Architecture, labels: int) -> Any:
     }
     # from_dict instead of the constructors, whose signatures do not show every key.
     if architecture.family == "distilbert":
-        shape = {
+        shape: dict[str, Any] = {
             "dim": architecture.hidden_size,
             "n_layers": architecture.layers,
             "n_heads": architecture.heads,
@@ -92,8 +92,7 @@ def _model(architecture: Architecture, labels: int) -> Any:
     if architecture.family == "roberta":
         # The checkpoints' own; RobertaConfig's defaults are BERT's.
         shape |= {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
-        config = transformers.RobertaConfig.from_dict(shared | shape)
-        return transformers.RobertaForSequenceClassification(config)
+        return transformers.RobertaForSequenceClassification(transformers.RobertaConfig.from_dict(shared | shape))
     if architecture.family == "electra":
         shape |= {"embedding_size": architecture.embedding_size or architecture.hidden_size}
         return transformers.ElectraForSequenceClassification(transformers.ElectraConfig.from_dict(shared | shape))

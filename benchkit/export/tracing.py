@@ -5,9 +5,10 @@ by `parity`; what lies beside the file is left to `onnx_from_checkpoint`.
 """
 
 import contextlib
-import io
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -34,19 +35,31 @@ def trace(checkpoint: LoadedCheckpoint, *, opset: int) -> tuple[onnx.ModelProto,
     Raises:
         BenchkitError: The exporter cannot make this opset, or not this architecture.
     """
+    with tempfile.TemporaryDirectory() as folder, _weights_as_inputs(checkpoint) as weights:
+        path = Path(folder) / "graph.onnx"
+        _export(checkpoint, weights, path, opset=opset)
+        model = onnx.load(path)
+    needed = fold(model, {name: tensor.numpy() for name, tensor in weights.items()})
+    inputs = [value for value in model.graph.input if value.name in checkpoint.input_names]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model, needed
+
+
+def _export(checkpoint: LoadedCheckpoint, weights: Mapping[str, torch.Tensor], path: Path, *, opset: int) -> None:
+    """Write the graph of a model whose weights are inputs."""
     ids = [torch.ones(_TRACED_SHAPE, dtype=torch.int64) for _ in checkpoint.input_names]
     axes = {name: {0: _BATCH, 1: _SEQUENCE} for name in checkpoint.input_names}
     axes[checkpoint.output_name] = {0: _BATCH} if checkpoint.output_name == "logits" else {0: _BATCH, 1: _SEQUENCE}
-    file = io.BytesIO()
     try:
-        with _weights_as_inputs(checkpoint) as weights, warnings.catch_warnings(), torch.inference_mode():
+        with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # The exporter is deprecated, and tracing warns of every assertion.
             # dynamo=False on purpose: the newer exporter's graph loses the Attention and EmbedLayerNormalization
             # fusions and runs 5-20 % slower.
             torch.onnx.export(
                 checkpoint.model,
                 (*ids, *(_hollow(tensor) for tensor in weights.values())),
-                file,
+                str(path),
                 input_names=[*checkpoint.input_names, *weights],
                 output_names=[checkpoint.output_name],
                 dynamic_axes=axes,
@@ -60,12 +73,6 @@ def trace(checkpoint: LoadedCheckpoint, *, opset: int) -> tuple[onnx.ModelProto,
             f"{' '.join(str(error).split())[:200]}",
             remedy="choose opset 17, which is tested",
         ) from error
-    model = onnx.load_from_string(file.getvalue())
-    needed = fold(model, {name: tensor.numpy() for name, tensor in weights.items()})
-    inputs = [value for value in model.graph.input if value.name in checkpoint.input_names]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    return model, needed
 
 
 def additive_mask(attention_mask: torch.Tensor) -> torch.Tensor:
