@@ -49,7 +49,7 @@ def command(
     """Compare B with A: exit code 0 equal or better, 1 worse, 3 cannot tell, 4 not measured."""
     from benchkit.bench.matrix import Matrix
     from benchkit.bench.targets import resolve
-    from benchkit.cli.results import keep, print_records
+    from benchkit.cli.results import keep
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
     from benchkit.judge.pairs import compare_artifacts
@@ -93,13 +93,19 @@ def command(
     )
     progress("compare", 1.0)
     keep([compared.record], output)
-    if format == "json":
+    _print(compared, quantity, statistic, as_json=format == "json")
+    return exit_of(compared)
+
+
+def _print(compared: "Compared", quantity: str, statistic: str | None, *, as_json: bool) -> None:
+    if as_json:
+        from benchkit.cli.results import print_records
+
         print_records([compared.record], "json")
     else:
         from benchkit.judge.in_words import comparison_in_words
 
         typer.echo(comparison_in_words(compared, quantity, statistic))
-    return exit_of(compared)
 
 
 def exit_of(compared: "Compared") -> Exit:

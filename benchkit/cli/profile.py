@@ -9,8 +9,12 @@ from benchkit.cli import options
 from benchkit.core.errors import Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchkit.bench.plan import Spot
     from benchkit.bench.sweep import Plan
+    from benchkit.core.progress import Progress
+    from benchkit.core.records import Record
 
 
 def command(
@@ -57,10 +61,8 @@ def command(
 ) -> Exit:
     """Measure latency with bounds, throughput, peak memory and size, each cell in fresh processes."""
     from benchkit.bench.matrix import Matrix
-    from benchkit.bench.profile import artifacts_for, plan, profile
-    from benchkit.bench.traces.keeping import keep_flames, keep_traces
-    from benchkit.cli.live import LiveTable
-    from benchkit.cli.results import exit_of_records, is_failed, journal_of, keep, print_records
+    from benchkit.bench.profile import artifacts_for, plan
+    from benchkit.cli.results import exit_of_records, journal_of, print_records
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
 
@@ -95,13 +97,45 @@ def command(
     if dry_run:
         _print_plan(planned)
         return Exit.OK
+    extras = {"traces": trace, "flames": flame}
+    records = _measured(planned, output, extras, timeout_s=cell_timeout, progress=progress, quiet=quiet)
+    print_records(records, format)
+    code, journal = exit_of_records(records), journal_of(output)
+    if journal is not None and code is Exit.OK:
+        journal.unlink(missing_ok=True)
+    return code
+
+
+def _measured(
+    planned: "Plan",
+    output: Path | None,
+    extras: "Mapping[str, Path | None]",
+    *,
+    timeout_s: float,
+    progress: "Progress",
+    quiet: bool,
+) -> "list[Record]":
+    """Measure a sweep under a live table, keep its records, then what is asked for beside them.
+
+    Args:
+        planned: The sweep.
+        output: File of records; None keeps none.
+        extras: Folders of "traces" and "flames", None for what was not asked for.
+        timeout_s: Longest life of one worker.
+        progress: Takes the talk where nobody watches a table.
+        quiet: No talk at all.
+    """
+    from benchkit.bench.profile import profile
+    from benchkit.bench.traces.keeping import keep_flames, keep_traces
+    from benchkit.cli.live import LiveTable
+    from benchkit.cli.results import is_failed, journal_of, keep
+
     keep([], output)
-    journal = journal_of(output)
     with LiveTable(progress, quiet=quiet) as table:
         records = profile(
             planned,
-            journal=journal,
-            cell_timeout_s=cell_timeout,
+            journal=journal_of(output),
+            cell_timeout_s=timeout_s,
             progress=table.progress,
             watch=table.watch,
             told=lambda text: None if quiet else typer.echo(text, err=True),
@@ -109,14 +143,11 @@ def command(
         # Before the traces: whatever becomes of those, hours of measuring are on disk.
         keep(records, output)
         failed = {index for index, record in enumerate(records) if is_failed(record)}
-        for folder, keep_extra in ((trace, keep_traces), (flame, keep_flames)):
+        for name, keep_extra in (("traces", keep_traces), ("flames", keep_flames)):
+            folder = extras[name]
             if folder is not None:
-                keep_extra(planned, folder, timeout_s=cell_timeout, leave_out=failed, progress=table.progress)
-    print_records(records, format)
-    code = exit_of_records(records)
-    if journal is not None and code is Exit.OK:
-        journal.unlink(missing_ok=True)
-    return code
+                keep_extra(planned, folder, timeout_s=timeout_s, leave_out=failed, progress=table.progress)
+    return records
 
 
 def _asked(cell: "Spot") -> list[str]:
