@@ -19,9 +19,11 @@ from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import ExportRecipe, QuantizeRecipe
 from benchkit.core.registry import EXPORTERS, QUANTIZERS, STEPS
 from benchkit.core.store import digest, locked, staged_folder
+from benchkit.tasks.calibration import Calibration
 
 _HUB_FILES = ("config.json", "model.safetensors", "model.onnx", "tokenizer*", "vocab.txt", "special_tokens_map.json")
 _PRESET = "arch:"
+_FUSED = "fp32-fused"
 
 
 class Refused(Artifact):
@@ -44,13 +46,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchkit"
 
 
-def resolve(target: str, *, runtime: str, precision: str | None = None, progress: Progress = silent) -> Artifact:
+def resolve(
+    target: str,
+    *,
+    runtime: str,
+    precision: str | None = None,
+    calibration: Calibration | None = None,
+    progress: Progress = silent,
+) -> Artifact:
     """Return the artifact that `runtime` opens for a target.
 
     Args:
         target: An artifact folder, a .onnx file, a checkpoint folder, a hub id, or arch:PRESET.
         runtime: "torch" opens checkpoints, every other runtime ONNX files.
         precision: Precision to make of it; None takes it as it is.
+        calibration: Texts for the precisions that need some.
         progress: Told what is being made.
 
     Raises:
@@ -59,7 +69,7 @@ def resolve(target: str, *, runtime: str, precision: str | None = None, progress
     """
     artifact = _opened(target, progress)
     _check(artifact, target, runtime, precision)
-    return _made(artifact, runtime, precision, progress)
+    return _made(artifact, runtime, precision, progress, calibration)
 
 
 def resolve_or_refuse(
@@ -86,14 +96,20 @@ def _check(artifact: Artifact, target: str, runtime: str, precision: str | None)
         _check_for_torch(artifact, target, precision)
     elif precision not in (None, own, "fp32") and precision not in QUANTIZERS.names():
         raise unknown_name("precision", str(precision), ("fp32", *QUANTIZERS.names()))
-    elif precision not in (None, own) and own not in ("fp32", "unknown"):
+    elif precision not in (None, own) and own not in ("fp32", "unknown", _FUSED):
         raise BenchkitError(
             f"'{target}' is {own}, and {precision} is made of fp32",
             remedy="give the fp32 artifact or the checkpoint",
         )
 
 
-def _made(artifact: Artifact, runtime: str, precision: str | None, progress: Progress) -> Artifact:
+def _made(
+    artifact: Artifact,
+    runtime: str,
+    precision: str | None,
+    progress: Progress,
+    calibration: Calibration | None = None,
+) -> Artifact:
     if runtime == "torch":
         return artifact
     if artifact.manifest.kind == "checkpoint":
@@ -101,7 +117,7 @@ def _made(artifact: Artifact, runtime: str, precision: str | None, progress: Pro
     if precision in (None, "fp32", artifact.manifest.precision):
         return artifact
     assert precision is not None
-    return quantized(artifact, precision, progress)
+    return quantized(artifact, precision, progress, calibration=calibration)
 
 
 def exported(
@@ -123,17 +139,24 @@ def exported(
     return _cached(["export", checkpoint.manifest.id, recipe.model_dump(), *other], name, make)
 
 
-def quantized(source: Artifact, precision: str, progress: Progress = silent) -> Artifact:
+def quantized(
+    source: Artifact,
+    precision: str,
+    progress: Progress = silent,
+    *,
+    recipe: QuantizeRecipe | None = None,
+    calibration: Calibration | None = None,
+) -> Artifact:
     """Return the quantized sibling of an fp32 ONNX artifact, from the cache or made now."""
-    recipe = QuantizeRecipe()
+    recipe = recipe or QuantizeRecipe()
     name = f"{source.manifest.name}-{precision}"
     quantize = QUANTIZERS.get(precision)
 
     def make(out: Path) -> None:
-        progress(f"quantize {source.manifest.name}: {precision}")
-        quantize(recipe, source=source, name=name, out=out)
+        quantize(recipe, source=source, name=name, out=out, calibration=calibration, progress=progress)
 
-    return _cached(["quantize", precision, source.manifest.id, recipe.model_dump()], name, make)
+    texts = [] if calibration is None else [calibration.digest]
+    return _cached(["quantize", precision, source.manifest.id, recipe.model_dump(), *texts], name, make)
 
 
 def export_to(
@@ -163,13 +186,19 @@ def export_to(
 
 
 def quantize_to(
-    target: str, out: Path, precision: str, recipe: QuantizeRecipe, *, progress: Progress = silent
+    target: str,
+    out: Path,
+    precision: str,
+    recipe: QuantizeRecipe,
+    *,
+    calibration: Calibration | None = None,
+    progress: Progress = silent,
 ) -> Artifact:
     """Quantize an ONNX artifact into a folder of the user's."""
     quantize = QUANTIZERS.get(precision)
     source = resolve(target, runtime="onnxruntime", progress=progress)
     with staged_artifact(out, sources=[source.path]) as staged:
-        quantize(recipe, source=source, name=out.name, out=staged, progress=progress)
+        quantize(recipe, source=source, name=out.name, out=staged, calibration=calibration, progress=progress)
     return load_artifact(out)
 
 

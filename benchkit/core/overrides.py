@@ -35,6 +35,18 @@ def load_overridden(
     return validated(prepare(value) if prepare else value, model, where=where)
 
 
+def from_overrides(model: type[SettingT], overrides: Sequence[str]) -> SettingT:
+    """Return settings that are given by `key=value` alone; what is not given takes its default.
+
+    Raises:
+        BenchkitError: An unknown key or a value that does not fit, or an override that is no `key=value`.
+    """
+    value: dict[str, Any] = {}
+    for override in overrides:
+        _set(value, override)
+    return validated(value, model, where=f"--set {' '.join(overrides)}")
+
+
 def beside(folder: Path, names: Any) -> Any:
     """Return names of tasks with the task files (.toml) among them as paths from here; anything else as it was."""
     if isinstance(names, str):

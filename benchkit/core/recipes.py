@@ -341,12 +341,40 @@ class ExportRecipe(Setting):
 
 
 class QuantizeRecipe(Setting):
-    """Dynamic quantization: int8 weights, activations quantized as they come.
+    """Settings of the quantizers; each method reads, and records, those that concern it.
 
     Attributes:
-        per_channel: One scale for each output channel of a weight: closer to fp32 at the same size and speed.
-        reduce_range: Keep weights to 7 bits, so that x86 CPUs without VNNI cannot saturate; see quantize/dynamic.
+        per_channel: dynamic-int8, static-int8, mixed-int8: one scale for each output channel of a weight, which is
+            closer to fp32 at the same size and speed.
+        reduce_range: The same: keep weights to 7 bits, so that x86 CPUs without VNNI cannot saturate.
+        embeddings: static-int8, weight-int8, weight-int4: make embedding tables small too, one scale for each row.
+        activation_ranges: static-int8, mixed-int8 on static-int8: how the ranges of activations are found. "minmax"
+            takes the extremes, "percentile" cuts outliers off, "entropy" cuts where the histogram loses least.
+        percentile: Share of the values, in percent, that "percentile" keeps inside the range.
+        calibration_examples: Texts that are drawn for methods that need some; a quarter is held back from the ranges,
+            and what the method costs is told on those.
+        calibration_batch_size: Texts of a batch, of like length, padded to the longest.
+        max_length: Longest text in tokens; longer ones are truncated.
+        seed: Seed of the draw.
+        block_size: weight-int8, weight-int4: weights that share a scale; None takes 128 for int8 and 32 for int4.
+        symmetric: nncf-int8: activations without zero point, which is faster and was not further from fp32.
+        smooth_quant: nncf-int8: move outliers of activations into the weights (Xiao et al., arXiv 2211.10438).
+        base: mixed-int8: method whose costly layers are kept in fp32.
+        max_logit_error: mixed-int8: largest error that may be left, as a share of the spread of the fp32 logits; layers
+            are kept in fp32, the costliest first, until it is reached.
     """
 
     per_channel: bool = True
     reduce_range: bool = False
+    embeddings: bool = True
+    activation_ranges: Literal["minmax", "entropy", "percentile"] = "minmax"
+    percentile: float = pydantic.Field(default=99.99, gt=50, le=100)
+    calibration_examples: int = pydantic.Field(default=128, ge=2)
+    calibration_batch_size: PositiveInt = 8
+    max_length: int = pydantic.Field(default=128, ge=4)
+    seed: int = 0
+    block_size: Literal[16, 32, 64, 128, 256] | None = None
+    symmetric: bool = True
+    smooth_quant: bool = True
+    base: Literal["dynamic-int8", "static-int8"] = "dynamic-int8"
+    max_logit_error: float = pydantic.Field(default=0.03, gt=0)

@@ -84,7 +84,14 @@ QUANTIZERS = Registry(
     {
         "fp32-fused": "benchkit.export.fused:fuse",
         "dynamic-int8": "benchkit.quantize.dynamic:quantize_dynamic_int8",
+        "static-int8": "benchkit.quantize.static:quantize_static_int8",
+        "mixed-int8": "benchkit.quantize.mixed:quantize_mixed_int8",
+        "nncf-int8": "benchkit.quantize.nncf_int8:quantize_nncf_int8",
+        "weight-int8": "benchkit.quantize.weights:quantize_weight_int8",
+        "weight-int4": "benchkit.quantize.weights:quantize_weight_int4",
+        "fp16": "benchkit.quantize.half:convert_to_fp16",
     },
+    extras={"nncf-int8": "nncf"},
 )
 
 # One function a kind of step; `benchkit.pipeline` runs them by name, so that it imports no wing.
