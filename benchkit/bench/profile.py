@@ -170,7 +170,7 @@ def _peaks(cells: Sequence[Spot], progress: Progress, *, only_kept: bool = False
         progress: Told of each measuring.
         only_kept: Take what was measured today, and measure nothing.
     """
-    found = {}
+    found: dict[int, Peaks] = {}
     for threads in sorted({cell.options.threads for cell in cells if cell.options.device == "cpu"}):
         if only_kept:
             kept = kept_peaks(threads, cache=cache_folder())

@@ -193,7 +193,7 @@ def ran_otherwise(spot: Spot, coverage: Outcome | None, provider: str) -> list[s
     return violations(Coverage.from_json(coverage["coverage"]), provider=provider, precision=precision)
 
 
-def _coverage_told(coverage: Outcome | None, failed: Mapping[str, str]) -> list[str]:
+def _coverage_told(coverage: Outcome | None, failed: Mapping[str, NotMeasured]) -> list[str]:
     if "coverage" in failed:
         return [f"which operators ran where is not known: {failed['coverage'].detail}"]
     if coverage is not None and coverage["coverage"] is None:

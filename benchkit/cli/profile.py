@@ -153,7 +153,7 @@ def _measured(
 def _asked(cell: "Spot") -> list[str]:
     """Say how the calls of a cell come, and what they carry where that is drawn."""
     workload, load = cell.workload, cell.load
-    words = [cell.scenario]
+    words: list[str] = [cell.scenario]
     if load is not None and load.rate_per_s is not None:
         words.append(f"{load.rate_per_s:g} calls/s")
     elif load is not None and load.share_of_capacity is not None:

@@ -1,4 +1,4 @@
-"""Records -> a report folder: index.html, report.md, comparison.csv, scores.csv. The same records give the same bytes."""
+"""Records -> a report folder: index.html, report.md and tables as CSV. The same records give the same bytes."""
 
 import importlib.util
 from collections.abc import Sequence

@@ -147,9 +147,7 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     backend = _backend(folder)
     _register_special(folder, backend)
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    tokenizer = TextTokenizer(
-        backend, pad_id=_pad_id(folder, backend, config), max_positions=position_limit(config)
-    )
+    tokenizer = TextTokenizer(backend, pad_id=_pad_id(folder, backend, config), max_positions=position_limit(config))
     rows = config.get("vocab_size")
     if rows is not None and tokenizer.largest_id >= rows:
         raise BenchkitError(
