@@ -28,8 +28,8 @@ _OTHER_PRODUCTS = frozenset(
         "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::addbmm", "aten::addmm", "aten::baddbmm",
         "aten::bmm", "aten::mkldnn_convolution", "aten::mm", "mkldnn::_linear_pointwise",
         # OpenVINO's, where they differ.
-        "Convolution", "FullyConnected", "LSTMCell", "LSTMSeq", "MHA", "RNNSeq", "ScaledDotProductAttention",
-        "ScaledDotProductAttentionWithKVCache", "SDPA",
+        "Convolution", "FullyConnected", "FullyConnectedQuantizedLegacy", "LSTMCell", "LSTMSeq", "MHA", "RNNSeq",
+        "ScaledDotProductAttention", "ScaledDotProductAttentionWithKVCache", "SDPA",
     }
 )  # fmt: skip
 # In the order of search: a product that takes int8 is an int8 product, though its scales are float.

@@ -25,6 +25,7 @@ from benchkit.core.errors import MeasurementFailed
 # What may run beside the provider asked for: more than this of the time is another measurement.
 _MOST_ELSEWHERE = 0.01
 _FORMATS = ("int8", "nbits", "fp16", "bf16", "fp32")
+_WEIGHTS_ONLY = "weight-"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,14 +172,15 @@ def violations(found: Coverage, *, provider: str, precision: str) -> list[str]:
     Args:
         found: Of a profiled run of the same cell.
         provider: Provider asked for. Arithmetic on shapes may run elsewhere; above 1 % of the rest's time may not.
-        precision: Of the artifact, such as fp32 or dynamic-int8; a word that names no number format is not judged.
+        precision: Of the artifact, such as fp32 or dynamic-int8; a word that names no number format is not judged,
+            nor is one that speaks of the weights alone: what those are multiplied in is the kernel's own choice.
     """
     reasons = []
     elsewhere = {name: share.time for name, share in found.compute_by_provider.items() if name != provider}
     if sum(elsewhere.values()) > _MOST_ELSEWHERE or provider not in found.compute_by_provider:
         parts = ", ".join(f"{_percent(time)} on {name}" for name, time in elsewhere.items())
         reasons.append(f"asked for {provider}, and of the operators' time ran {parts}")
-    asked = [name for name in _FORMATS if name in precision]
+    asked = [name for name in _FORMATS if name in precision and not precision.startswith(_WEIGHTS_ONLY)]
     products = found.matmul_by_precision
     if asked and products:
         parts = ", ".join(f"{_percent(share.time)} in {name}" for name, share in products.items())
