@@ -105,8 +105,9 @@ def _disturbance(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
     word, reasons = disturbances(Snapshot(**before), Snapshot(**after))
     drift = canary_drift(outcome.get("canary_ns", ()))
     # Interpreted work beside a busy sibling thread of the host varies by half where a model varies by a tenth: the
-    # canary explains calls that did not settle, and by itself accuses nobody.
-    if drift is not None and outcome.get("steadiness", {}).get("verdict") not in ("steady", "unknown"):
+    # canary explains calls that did not settle, and by itself accuses nobody. Calls that go to and fro between two
+    # levels are what that sibling does to each process alike: the bounds hold them (`judge.soundness`).
+    if drift is not None and outcome.get("steadiness", {}).get("verdict") not in ("steady", "unknown", "bimodal"):
         word, reasons = ("noisy" if word == "clean" else word), (*reasons, drift)
     throttled = _throttled(outcome.get("gpu_states", ()))
     if throttled:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from benchkit.bench.plan import Spot
     from benchkit.core.records import Record
-    from benchkit.judge.budgets import BudgetFile, Judgement
+    from benchkit.judge.budget_file import BudgetFile
+    from benchkit.judge.budgets import Judgement
 
 # What a budget's `where` may ask of a sweep: lists whose product is measured, and settings that a sweep has once.
 _LISTS = ("batch_size", "sequence_length", "threads", "runtime", "device", "scenario", "padding")
@@ -41,7 +42,8 @@ def command(
     """
     from benchkit.core.settings import load_toml
     from benchkit.core.store import read_records
-    from benchkit.judge.budgets import BudgetFile, exit_of, judge
+    from benchkit.judge.budget_file import BudgetFile
+    from benchkit.judge.budgets import exit_of, judge
 
     file = load_toml(budgets, BudgetFile)
     if bool(targets) == (records is not None):
@@ -67,7 +69,7 @@ def _measured(
     from benchkit.cli.results import keep
     from benchkit.cli.talk import progress_on
     from benchkit.core.settings import validated
-    from benchkit.judge.budgets import check_means_something
+    from benchkit.judge.budget_file import check_means_something
 
     matrix = validated(_wanted(file) | {"runs": runs}, Matrix, where="the budgets' where")
     progress = progress_on(quiet=quiet)
@@ -109,7 +111,7 @@ def _known(cell: "Spot") -> dict[str, Any]:
     """Return what is known of a cell before it is measured: not which provider it will be proved to run on."""
     from benchkit.bench.record import cell_of
     from benchkit.host.facts import host_facts
-    from benchkit.judge.budgets import facts_of
+    from benchkit.judge.budget_file import facts_of
 
     facts = facts_of(cell.artifact.facts(), cell_of(cell, cell.options.provider or ""), host_facts().id)
     return {key: value for key, value in facts.items() if key != "provider" or value}

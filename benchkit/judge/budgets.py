@@ -1,23 +1,21 @@
-"""Budgets: what a person may write, and four verdicts on records. Only certainty passes or fails; silence fails.
+"""Budgets held against records: four verdicts. Only certainty passes or fails; silence fails.
 
-The files are TOML; regressions between two artifacts are measured by `pairs`. Each of several budgets could fail by
+What a file of budgets may say is `budget_file`'s; regressions between two artifacts are measured by `pairs`. Each of several budgets could fail by
 chance, so that failures share the error allowed (Holm); all must pass, so that passes need not.
 """
 
 import enum
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import pydantic
-
-from benchkit.bench.noise_verdict import BEARABLE_SHARE
-from benchkit.core.errors import BenchkitError, Exit, worst_exit
-from benchkit.core.frozen import Setting
-from benchkit.core.quantities import UNIT_SUFFIXES, format_value, quantity_named
-from benchkit.core.records import ArtifactFacts, Cell, Measured, NotMeasured, Record
+from benchkit.core.errors import Exit, worst_exit
+from benchkit.core.quantities import format_value, quantity_named
+from benchkit.core.records import Measured, NotMeasured, Record
 from benchkit.core.repeats import Chosen, cleanness, one_of_each_cell
+from benchkit.judge.budget_file import Budget, BudgetFile, Gate, facts_of, why_none
 from benchkit.judge.derivations import alpha_of
 from benchkit.judge.levels import Ends, bounds_at_error
+from benchkit.judge.soundness import why_unsound
 from benchkit.stats.order_statistics import ALPHA
 from benchkit.stats.summaries import minimum_runs
 
@@ -29,127 +27,6 @@ class Status(enum.StrEnum):
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
     MISSING = "missing"
-
-
-class Gate(Setting):
-    """How the budgets are held.
-
-    Attributes:
-        alpha: One-sided error of each pass, and of all failures together.
-        on_inconclusive: "warn" lets an undecided budget through with exit code 3, "fail" counts it as failed.
-    """
-
-    alpha: float = pydantic.Field(default=ALPHA, gt=0, lt=0.5)
-    on_inconclusive: Literal["warn", "fail"] = "warn"
-
-
-class Where(Setting):
-    """Which records a budget speaks of; what is not given is not asked."""
-
-    model: str | None = None
-    precision: str | None = None
-    runtime: str | None = None
-    device: str | None = None
-    threads: int | None = None
-    batch_size: int | None = None
-    sequence_length: int | None = None
-    scenario: str | None = None
-    padding: str | None = None
-    lengths_from: str | None = None
-    rate_per_s: float | None = None
-    load: float | None = None
-    provider: str | None = None
-    task: str | None = None
-    host: str | None = None
-
-    def matches(self, record: Record) -> bool:
-        """Tell whether a record is meant."""
-        facts = facts_of(record.artifact, record.cell, record.host.id)
-        return all(facts.get(key) == value for key, value in self.asked().items())
-
-    def asked(self) -> dict[str, Any]:
-        """Return the keys that are given."""
-        return {key: value for key, value in self.model_dump().items() if value is not None}
-
-
-Facts = Mapping[str, Any]
-
-
-def facts_of(artifact: ArtifactFacts, cell: Cell, host_id: str) -> dict[str, Any]:
-    """Return what the keys of a `where` are held against."""
-    return cell.model_dump() | {"model": artifact.name, "precision": artifact.precision, "host": host_id}
-
-
-def why_none(where: Where, there: Sequence[Facts]) -> str | None:
-    """Say which keys keep a `where` from meaning anything; None when it means something.
-
-    Args:
-        where: What a budget asks for.
-        there: From `facts_of`; keys that are not known yet may be absent, and keep nothing away.
-    """
-    asked = where.asked()
-    if any(all(key not in facts or facts[key] == value for key, value in asked.items()) for facts in there):
-        return None
-    if not there:
-        return "there is nothing"
-    for key, value in asked.items():
-        values = {str(facts[key]) for facts in there if key in facts}
-        if values and str(value) not in values:
-            return f"{key} = {value!r}, and there is only {', '.join(sorted(values)[:6])}"
-    return f"{', '.join(f'{key} = {value!r}' for key, value in asked.items())} in one: each alone is there"
-
-
-class Budget(Setting):
-    """An absolute limit. The key of the limit carries the unit: `at_most_s`, `at_least_per_s`, `at_most_bytes` ..."""
-
-    name: str
-    where: Where = Where()
-    quantity: str
-    statistic: str
-    at_most_s: float | None = None
-    at_most_bytes: float | None = None
-    at_most_j: float | None = None
-    at_most_ratio: float | None = None
-    at_least_per_s: float | None = None
-    at_least_ratio: float | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _one_limit_in_the_right_unit(self) -> "Budget":
-        given = self._given()
-        if len(given) != 1:
-            raise ValueError(f"budget '{self.name}' needs exactly one limit, such as at_most_s; it has {len(given)}")
-        key = next(iter(given))
-        quantity = quantity_named(self.quantity)
-        suffix = UNIT_SUFFIXES[quantity.unit]
-        wanted = f"{'at_most' if quantity.better == 'lower' else 'at_least'}_{suffix}"
-        if key != wanted:
-            raise ValueError(f"budget '{self.name}': {quantity.name} is in {quantity.unit}, so its limit is '{wanted}'")
-        return self
-
-    @property
-    def limit(self) -> float:
-        """The limit in the quantity's base unit."""
-        return next(iter(self._given().values()))
-
-    def _given(self) -> dict[str, float]:
-        return {key: value for key, value in self.model_dump().items() if key.startswith("at_") and value is not None}
-
-
-class BudgetFile(Setting):
-    """A file of budgets."""
-
-    gate: Gate = Gate()
-    budget: tuple[Budget, ...] = ()
-
-    @pydantic.model_validator(mode="after")
-    def _names_are_unique(self) -> "BudgetFile":
-        names = [budget.name for budget in self.budget]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two budgets have the name '{twice[0]}'")
-        if not names:
-            raise ValueError("the file has no [[budget]]")
-        return self
 
 
 class Judgement(NamedTuple):
@@ -200,22 +77,6 @@ def judge(file: BudgetFile, records: Sequence[Record]) -> list[Judgement]:
     failures = _failures([one for one in questions if not one.is_fixed], file.gate.alpha)
     level = file.gate.alpha / max(1, sum(not one.is_fixed for one in questions) - len(failures))
     return [_answered(one, file.gate.alpha, failures, level) if isinstance(one, _Question) else one for one in held]
-
-
-def check_means_something(file: BudgetFile, there: Sequence[Facts]) -> None:
-    """Raise the error for a budget that none of the cells that are to be measured can answer.
-
-    Args:
-        file: The budgets.
-        there: Facts of the cells, without what only measuring can tell.
-    """
-    for budget in file.budget:
-        why = why_none(budget.where, there)
-        if why is not None:
-            raise BenchkitError(
-                f"budget '{budget.name}' means none of the cells that would be measured: {why}",
-                remedy="correct its 'where', or give the target that it means",
-            )
 
 
 def exit_of(judgements: Sequence[Judgement], gate: Gate) -> Exit:
@@ -305,7 +166,7 @@ def _without_bounds(budget: Budget, chosen: Chosen) -> Judgement | None:
     missing = _missing(budget, measurement)
     if missing is not None or not isinstance(measurement, Measured):
         return say(Status.MISSING, missing or "not measured")
-    unsound = _unsound(record, measurement)
+    unsound = why_unsound(budget.statistic, record, measurement)
     if unsound is not None:
         return say(Status.INCONCLUSIVE, unsound)
     runs, needed = len(measurement.runs), minimum_runs(alpha_of(record, measurement))
@@ -324,24 +185,6 @@ def _missing(budget: Budget, measurement: Measured | NotMeasured | None) -> str 
         return f"no statistic '{budget.statistic}'; there are {', '.join(measurement.statistics)}"
     if not measurement.runs and not quantity_named(budget.quantity).exact:
         return "the record holds no raw values of it"
-    return None
-
-
-def _unsound(record: Record, measurement: Measured) -> str | None:
-    """Say why figures that were measured decide nothing; None when they may."""
-    if record.noise.verdict != "clean":
-        return f"the machine was {record.noise.verdict}: {'; '.join(record.noise.reasons[:2])}"
-    details = measurement.details
-    dirty = [number for number, one in enumerate(details.get("contaminated") or (), 1) if one]
-    if dirty:
-        return f"energy window {', '.join(map(str, dirty))}: other processes used the CPU, whose joules count too"
-    served = [one for one in details.get("runs") or () if isinstance(one, Mapping)]
-    if any(one.get("cut") or one.get("waiting") or one.get("overloaded") for one in served):
-        return "the system could not keep up with the arrivals: responses of those that still waited are missing"
-    words = [one.get("verdict") for one in details.get("steadiness") or () if isinstance(one, Mapping)]
-    unsteady = [word for word in words if word not in ("steady", "unknown")]
-    if len(unsteady) > BEARABLE_SHARE * len(words):
-        return f"{len(unsteady)} of {len(words)} runs did not settle ({', '.join(sorted(set(map(str, unsteady))))})"
     return None
 
 

@@ -10,7 +10,7 @@ import typer
 
 from benchkit.cli.app import app
 from benchkit.core.settings import load_toml
-from benchkit.judge.budgets import BudgetFile
+from benchkit.judge.budget_file import BudgetFile
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

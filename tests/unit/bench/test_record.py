@@ -305,3 +305,6 @@ def test_the_canary_explains_calls_that_did_not_settle_and_accuses_nobody_by_its
     noise = record_of(spot, outcomes).noise
     assert noise.verdict == "noisy"
     assert "longer at the end" in noise.reasons[0]
+    to_and_fro = slowing | {"verdict": "bimodal"}
+    outcomes["time"] = [make_timed(canary_ns=falling, steadiness=to_and_fro) for _ in range(5)]
+    assert record_of(spot, outcomes).noise.verdict == "clean"  # The bounds hold it, and tails ask for steady runs.

@@ -7,7 +7,8 @@ import pytest
 from benchkit.core.errors import BenchkitError, Exit
 from benchkit.core.records import Record
 from benchkit.core.settings import load_toml
-from benchkit.judge.budgets import BudgetFile, check_means_something, exit_of, facts_of, judge
+from benchkit.judge.budget_file import BudgetFile, check_means_something, facts_of
+from benchkit.judge.budgets import exit_of, judge
 from benchkit.stats.summaries import measured
 
 
@@ -227,6 +228,18 @@ def test_figures_that_mean_less_than_they_say_decide_nothing(details, why) -> No
     [judged] = judge(budget(), [unsound])
     assert judged.status == "inconclusive"
     assert why in judged.reason
+
+
+def test_a_median_may_be_held_on_a_machine_of_two_levels_and_a_tail_may_not() -> None:
+    sound = record(low=0.01, value=0.01, high=0.01)
+    latency = sound.measurements["latency"]
+    steadiness = [{"verdict": "bimodal"}] * 4 + [{"verdict": "steady"}]
+    figures = dict.fromkeys(("p50", "p95"), latency.statistics["p95"])
+    latency = latency.model_copy(update={"details": {"steadiness": steadiness}, "statistics": figures})
+    walking = sound.model_copy(update={"measurements": sound.measurements | {"latency": latency}})
+    assert judge(budget(statistic="p50"), [walking])[0].status == "pass"
+    [judged] = judge(budget(statistic="p95"), [walking])
+    assert (judged.status, "did not settle (bimodal)" in judged.reason) == ("inconclusive", True)
 
 
 def test_a_peak_without_raw_values_is_missing() -> None:
