@@ -27,6 +27,7 @@ _VERSIONED = (
     "torch",
     "transformers",
     "accelerate",
+    "peft",
     "datasets",
     "safetensors",
     "tokenizers",

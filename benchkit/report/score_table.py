@@ -120,7 +120,7 @@ def _column(place: _Place, lines: Mapping[_Line, _Scores]) -> Column:
     return Column(
         key=re.sub(r"[^\w-]+", "_", place.title),
         title=place.title,
-        unit=f"{' / '.join(clean(metric, 20) for metric in metrics)}, %",
+        unit=", ".join(filter(None, [" / ".join(clean(metric, 20) for metric in metrics), "%"])),
         better="higher",
         quantity="score",
     )

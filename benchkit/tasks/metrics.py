@@ -1,4 +1,4 @@
-"""The metrics of GLUE, computed for one sample or for a block of resamples by the same code.
+"""The metrics of GLUE, and one more for tasks of one's own, computed for one sample or for a block of resamples by the same code.
 
 Bounds are left to `benchkit.stats.bootstrap`; which task is judged by which metric is in `table`.
 
@@ -94,6 +94,21 @@ def _f1(answers: Answers, labels: Answers) -> Weighted:
     return lambda counts: _ratio(2 * (counts @ hits), counts @ marks)
 
 
+def _macro_f1(answers: Answers, labels: Answers) -> Weighted:
+    """Mean F1 of the classes that are answered or labelled in a sample, each class counting the same."""
+    classes = np.union1d(answers, labels)
+    answered, labelled = (
+        (values[:, None] == classes).astype(np.float64) for values in (np.asarray(answers), np.asarray(labels))
+    )
+
+    def weighted(counts: Counts) -> Floats:
+        by_class = _ratio(2 * (counts @ (answered * labelled)), counts @ (answered + labelled))
+        # A class that a resample leaves out has no F1 there; at least one class is in every sample.
+        return np.nansum(by_class, axis=1) / np.count_nonzero(~np.isnan(by_class), axis=1)
+
+    return weighted
+
+
 def _matthews(answers: Answers, labels: Answers) -> Weighted:
     """Matthews correlation of any number of classes.
 
@@ -170,6 +185,7 @@ METRICS = {
     for metric in (
         Metric(name="accuracy", weighted=_accuracy, undefined=_NAN),
         Metric(name="f1", weighted=_f1, undefined=0.0),
+        Metric(name="macro_f1", weighted=_macro_f1, undefined=_NAN),
         Metric(name="matthews", weighted=_matthews, undefined=0.0),
         Metric(name="pearson", weighted=_pearson, undefined=_NAN),
         Metric(name="spearman", weighted=_spearman, undefined=_NAN),

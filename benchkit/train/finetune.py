@@ -89,6 +89,7 @@ def finetune(
             splits=splits,
             device=recipe.device,
         )
+        warnings += learned.notes["teacher"]["warnings"]
     baseline = baseline_of(task, material.labelled(), material.carved.validation)
     scores = learned.evaluation.metrics
     save_model(learned.model, out)
