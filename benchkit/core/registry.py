@@ -65,7 +65,7 @@ RUNTIMES = Registry(
     {
         "onnxruntime": "benchkit.runtimes.onnxruntime:OnnxRuntime",
         "openvino": "benchkit.runtimes.openvino:OpenVinoRuntime",
-        "torch": "benchkit.runtimes.torch:TorchRuntime",
+        "torch": "benchkit.runtimes.torch_session:TorchRuntime",
     },
     extras={"onnxruntime": "cpu", "openvino": "openvino"},
 )

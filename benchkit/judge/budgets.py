@@ -1,7 +1,8 @@
 """Budgets held against records: four verdicts. Only certainty passes or fails; silence fails.
 
-What a file of budgets may say is `budget_file`'s; regressions between two artifacts are measured by `pairs`. Each of several budgets could fail by
-chance, so that failures share the error allowed (Holm); all must pass, so that passes need not.
+What a file of budgets may say is `budget_file`'s; regressions between two artifacts are measured by `pairs`. Each of
+several budgets could fail by chance, so that failures share the error allowed (Holm); all must pass, so that passes
+need not.
 """
 
 import enum

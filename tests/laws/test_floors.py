@@ -23,7 +23,7 @@ FLOORS = (
 )
 WINGS = {"train", "merge", "export", "quantize"}
 HEAVY = {"torch", "transformers", "datasets", "onnx", "accelerate"}
-HEAVY_ROOM_FILES = {"runtimes/torch.py"}
+HEAVY_ROOM_FILES = {"runtimes/torch.py", "runtimes/torch_session.py"}
 ONE_FILE_EACH = {
     "pynvml": "host/gpus.py",
     "onnxruntime": "runtimes/onnxruntime.py",

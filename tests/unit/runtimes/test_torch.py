@@ -12,7 +12,8 @@ import transformers
 from benchkit.core.artifacts import load_artifact
 from benchkit.core.errors import BenchkitError, EnvironmentLacks
 from benchkit.runtimes.protocol import SessionOptions
-from benchkit.runtimes.torch import TorchRuntime, load_checkpoint
+from benchkit.runtimes.torch import load_checkpoint
+from benchkit.runtimes.torch_session import TorchRuntime
 
 FEED = {
     "input_ids": np.array([[2, 6, 8, 3], [2, 7, 3, 0]]),
