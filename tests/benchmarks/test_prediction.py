@@ -15,6 +15,17 @@ SWEEPS = {
     "closed loop": ("--sequence-length", "32,64", "--runs", "3"),
     "several batches": ("--batch-size", "1,8", "--sequence-length", "128", "--runs", "3"),
     "open loop": ("--sequence-length", "32", "--scenario", "server", "--load", "0.5", "--runs", "3"),
+    "largest rate": (
+        "--sequence-length",
+        "32",
+        "--scenario",
+        "server",
+        "--find-max",
+        "--p99-at-most-s",
+        "0.1",
+        "--runs",
+        "2",
+    ),
     "cold starts": ("--sequence-length", "32", "--scenario", "offline", "--runs", "2", "--cold-start"),
 }
 
