@@ -1,4 +1,4 @@
-"""The metrics of GLUE, and one more for tasks of one's own, computed for one sample or for a block of resamples by the same code.
+"""The metrics of GLUE, and macro F1: computed for one sample or for a block of resamples by the same code.
 
 Bounds are left to `benchkit.stats.bootstrap`; which task is judged by which metric is in `table`.
 
