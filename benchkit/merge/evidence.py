@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
+from benchkit.core.architectures import position_limit
 from benchkit.core.artifacts import Artifact
 from benchkit.core.recipes import MergeRecipe, SplitRecipe
 from benchkit.core.store import digest
@@ -171,4 +172,4 @@ def _spread(n: int, most: int) -> Rows:
 
 
 def _positions(artifact: Artifact) -> int:
-    return int(artifact.config().get("max_position_embeddings", 512))
+    return position_limit(artifact.config()) or 512

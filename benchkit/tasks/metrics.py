@@ -104,7 +104,8 @@ def _macro_f1(answers: Answers, labels: Answers) -> Weighted:
     def weighted(counts: Counts) -> Floats:
         by_class = _ratio(2 * (counts @ (answered * labelled)), counts @ (answered + labelled))
         # A class that a resample leaves out has no F1 there; at least one class is in every sample.
-        return np.nansum(by_class, axis=1) / np.count_nonzero(~np.isnan(by_class), axis=1)
+        present = ~np.isnan(by_class)
+        return _ratio(np.where(present, by_class, 0).sum(axis=1), present.sum(axis=1).astype(np.float64))
 
     return weighted
 

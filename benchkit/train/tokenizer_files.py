@@ -11,6 +11,7 @@ from typing import Any
 import transformers
 from tokenizers import Tokenizer
 
+from benchkit.core.architectures import position_limit
 from benchkit.core.errors import BenchkitError
 from benchkit.core.json_files import read_json
 from benchkit.tasks.tokenization import check_vocabulary, load_tokenizer
@@ -81,7 +82,7 @@ def write_tokenizer(tokenizer: Tokenizer, settings: dict[str, Any], out: Path) -
     (out / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     config = read_json(out / "config.json")
     kept = {key: value for key, value in settings.items() if key not in _LEFT_OUT}
-    limits = [kept.get("model_max_length"), config.get("max_position_embeddings")]
+    limits = [kept.get("model_max_length"), position_limit(config)]
     known = [limit for limit in limits if limit is not None]
     write_json(out / _CONFIG, kept | ({"model_max_length": min(known)} if known else {}))
     _write_vocabulary(tokenizer, out)
