@@ -347,7 +347,7 @@ class QuantizeRecipe(Setting):
         per_channel: dynamic-int8, static-int8, mixed-int8: one scale for each output channel of a weight, which is
             closer to fp32 at the same size and speed.
         reduce_range: The same: keep weights to 7 bits, so that x86 CPUs without VNNI cannot saturate.
-        embeddings: static-int8, weight-int8, weight-int4: make embedding tables small too, one scale for each row.
+        embeddings: All but nncf-int8 and fp16: make embedding tables small too, with a scale for each row.
         activation_ranges: static-int8, mixed-int8 on static-int8: how the ranges of activations are found. "minmax"
             takes the extremes, "percentile" cuts outliers off, "entropy" cuts where the histogram loses least.
         percentile: Share of the values, in percent, that "percentile" keeps inside the range.

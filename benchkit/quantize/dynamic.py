@@ -1,4 +1,4 @@
-"""Dynamic int8: weights quantized once, activations as they come, by onnxruntime's own quantizer.
+"""Dynamic int8: weights quantized once, activations as they come, by onnxruntime's own quantizer; embeddings by ours.
 
 Weights are signed (QInt8): with unsigned ones the same graph takes twice as long (DESIGN.md). The file
 does not depend on the machine that makes it. What it computes can depend on the machine that runs it: x86
@@ -9,7 +9,7 @@ since CPUs without VNNI are the exception by now, and the artifact says so.
 Source: onnxruntime.ai, "Quantize ONNX models", "When and why do I need to try U8U8?".
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from benchkit.core.artifacts import Artifact
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import QuantizeRecipe
+from benchkit.quantize.embeddings import quantize_embeddings
 from benchkit.quantize.graph_files import EXTERNAL_ABOVE_BYTES, weights_bytes
 from benchkit.quantize.making import Job, Method, make_artifact
 from benchkit.quantize.messages import taken_messages
@@ -57,7 +58,7 @@ def quantize_dynamic_int8(
 
 
 def write_dynamic(
-    model: onnx.ModelProto, path: Path, recipe: QuantizeRecipe, *, nodes: Iterable[str] | None = None
+    model: onnx.ModelProto, path: Path, recipe: QuantizeRecipe, *, nodes: Collection[str] | None = None
 ) -> list[str]:
     """Write the dynamically quantized graph without touching `model`; return what the quantizer had to say.
 
@@ -68,6 +69,13 @@ def write_dynamic(
         nodes: Names of the nodes that may be quantized; None allows all.
     """
     is_large = weights_bytes(model) > EXTERNAL_ABOVE_BYTES
+    if recipe.embeddings:
+        copied = onnx.ModelProto()
+        copied.CopyFrom(model)
+        quantize_embeddings(copied, nodes)
+        model = copied
+    # onnxruntime would give each table a single scale, and those of our rows one more.
+    tables = [node.name for node in model.graph.node if node.op_type == "Gather"]
     with taken_messages() as messages:
         # The model, not its path: given a path, onnxruntime writes a scratch file beside the source.
         quantize_dynamic(
@@ -78,6 +86,7 @@ def write_dynamic(
             reduce_range=recipe.reduce_range,
             # Gemm becomes MatMul and Add first, under the second of these names.
             nodes_to_quantize=None if nodes is None else [form for node in nodes for form in (node, f"{node}_MatMul")],
+            nodes_to_exclude=tables,
             use_external_data_format=is_large,
             # onnx infers no types behind operators of com.microsoft, so that a fused graph fails with "Unable to
             # find data type for weight_name"; `check_quantizable` has seen that all weights are fp32.
@@ -92,5 +101,8 @@ def _write(job: Job) -> dict[str, Any]:
 
 
 _METHOD = Method(
-    name="dynamic-int8", settings=("per_channel", "reduce_range"), fixed={"weight_type": "QInt8"}, write=_write
+    name="dynamic-int8",
+    settings=("per_channel", "reduce_range", "embeddings"),
+    fixed={"weight_type": "QInt8"},
+    write=_write,
 )

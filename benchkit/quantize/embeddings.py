@@ -29,11 +29,7 @@ def quantize_embeddings(model: onnx.ModelProto, nodes: Iterable[str] | None = No
     """
     allowed = None if nodes is None else set(nodes)
     tables = {table.name: table for table in model.graph.initializer}
-    chosen = {
-        node.output[0]
-        for node in embedding_nodes(model)
-        if (allowed is None or node.name in allowed) and tables[node.input[0]].dims[0] >= _FEWEST_ROWS
-    }
+    chosen = {node.output[0] for node in long_tables(model) if allowed is None or node.name in allowed}
     written: dict[str, tuple[str, str]] = {}
     rebuilt: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -47,6 +43,12 @@ def quantize_embeddings(model: onnx.ModelProto, nodes: Iterable[str] | None = No
     model.graph.node.extend(rebuilt)
     drop_unused_weights(model)
     return len(chosen)
+
+
+def long_tables(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the Gather nodes whose tables are worth making small."""
+    rows = {table.name: table.dims[0] for table in model.graph.initializer if table.dims}
+    return [node for node in embedding_nodes(model) if rows[node.input[0]] >= _FEWEST_ROWS]
 
 
 def drop_unused_weights(model: onnx.ModelProto) -> None:

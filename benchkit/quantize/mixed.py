@@ -9,7 +9,7 @@ Source: Dong et al., "HAWQ" (arXiv 1905.03696) for the idea; the measure here is
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,8 @@ class _Search:
         self._references = answers_of(job.source.session, job.batches.fit)
         self._ranges: Ranges = ranges_for(job) if job.recipe.base == "static-int8" else {}
 
-    def error(self, nodes: Iterable[str]) -> float:
+    def error(self, nodes: Collection[str]) -> float:
         """Return the error of the logits, as a share of their spread, with these nodes quantized."""
-        nodes = list(nodes)
         if not nodes:
             return 0.0
         self.write(self._path, nodes)
@@ -77,7 +76,7 @@ class _Search:
             )
         return error
 
-    def write(self, path: Path, nodes: Iterable[str]) -> list[str]:
+    def write(self, path: Path, nodes: Collection[str]) -> list[str]:
         """Write the graph with these nodes quantized; return what the quantizer had to say."""
         source, recipe = self.job.source, self.job.recipe
         if recipe.base == "static-int8":

@@ -28,8 +28,8 @@ from benchkit.runtimes.protocol import Array, Feed
 
 Ranges = Mapping[str, tuple[float, float]]
 
-# As onnxruntime's own calibrators choose them.
-_BINS_BY_WAY = {"entropy": 128, "percentile": 2048}
+# As in the source. onnxruntime's default for the entropy, 128 of each, leaves it one range to choose from: the widest.
+_BINS = 2048
 _QUANTIZED_BINS = 128
 
 
@@ -48,7 +48,7 @@ def activation_ranges(
     Raises:
         BenchkitError: A tensor takes values that are no numbers.
     """
-    folder = _Extremes() if recipe.activation_ranges == "minmax" else _Histograms(recipe)
+    folder = Extremes() if recipe.activation_ranges == "minmax" else Histograms(recipe)
     session = _session_with(source, tensors)
     began_s = time.monotonic()
     for number, feed in enumerate(feeds, 1):
@@ -66,39 +66,43 @@ def activation_ranges(
     return ranges
 
 
-class _Extremes:
+class Extremes:
     """The least and the largest value seen."""
 
     def __init__(self) -> None:
         self._ranges: dict[str, tuple[float, float]] = {}
 
     def fold(self, values: Mapping[str, Array]) -> None:
+        """Take in the tensors of one batch."""
         for name, array in values.items():
             low, high = self._ranges.get(name, (np.inf, -np.inf))
             self._ranges[name] = (min(low, float(array.min())), max(high, float(array.max())))
 
     def ranges(self) -> Ranges:
+        """Return (lowest, highest) of each tensor."""
         return self._ranges
 
 
-class _Histograms:
+class Histograms:
     """onnxruntime's histograms, with what lies far out cut off."""
 
     def __init__(self, recipe: QuantizeRecipe) -> None:
         self._collector: Any = HistogramCollector(
             method=recipe.activation_ranges,
             symmetric=False,
-            num_bins=_BINS_BY_WAY[recipe.activation_ranges],
+            num_bins=_BINS,
             num_quantized_bins=_QUANTIZED_BINS,
             percentile=recipe.percentile,
             scenario="same",
         )
 
     def fold(self, values: Mapping[str, Array]) -> None:
+        """Take in the tensors of one batch."""
         with taken_messages():  # It prints.
             self._collector.collect({name: array.ravel() for name, array in values.items()})
 
     def ranges(self) -> Ranges:
+        """Return (lowest, highest) of each tensor."""
         with taken_messages():
             found = self._collector.compute_collection_result()
         return {name: (float(limits[0]), float(limits[1])) for name, limits in found.items()}

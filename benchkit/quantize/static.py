@@ -12,7 +12,7 @@ form of it for static ranges: quantize the plain graph.
 Source: onnxruntime.ai, "Quantize ONNX models", Static quantization, QDQ.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def quantized_inputs(source: Source) -> list[str]:
 
 
 def write_static(
-    source: Source, path: Path, recipe: QuantizeRecipe, ranges: Ranges, *, nodes: Iterable[str] | None = None
+    source: Source, path: Path, recipe: QuantizeRecipe, ranges: Ranges, *, nodes: Collection[str] | None = None
 ) -> list[str]:
     """Write the statically quantized graph without touching the source; return what the quantizer had to say.
 

@@ -19,9 +19,9 @@ from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import QuantizeRecipe
-from benchkit.quantize.embeddings import drop_unused_weights, quantize_embeddings
+from benchkit.quantize.embeddings import drop_unused_weights, long_tables, quantize_embeddings
 from benchkit.quantize.graph_files import save_graph
-from benchkit.quantize.graphs import embedding_nodes, linear_nodes, name_nodes
+from benchkit.quantize.graphs import linear_nodes, name_nodes
 from benchkit.quantize.making import Job, Method, make_artifact
 from benchkit.quantize.messages import imported_quietly, taken_messages
 from benchkit.tasks.calibration import Calibration
@@ -71,7 +71,7 @@ def _write(job: Job, bits: int) -> dict[str, Any]:
         model = editor.model
         name_nodes(model)
         operators: tuple[str, ...] = ("MatMul",)
-        if job.recipe.embeddings and bits == 4 and embedding_nodes(model):
+        if job.recipe.embeddings and bits == 4 and long_tables(model):
             # int4 rows can be looked up by GatherBlockQuantized alone: plain Gather knows no four bits.
             model, operators = _at_opset(model, _INT4_OPSET), ("MatMul", "Gather")
         elif job.recipe.embeddings:
@@ -115,8 +115,8 @@ def _at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _left_alone(model: onnx.ModelProto, operators: tuple[str, ...]) -> list[str]:
-    """Return the nodes of these types that hold no weight matrix: the quantizer would stumble over vectors."""
-    weighted = {node.output[0] for node in (*linear_nodes(model), *embedding_nodes(model))}
+    """Return the nodes of these types that hold no matrix worth the while: over vectors the quantizer would stumble."""
+    weighted = {node.output[0] for node in (*linear_nodes(model), *long_tables(model))}
     return [node.name for node in model.graph.node if node.op_type in operators and node.output[0] not in weighted]
 
 
