@@ -70,9 +70,9 @@ def _calibration(
     from benchkit.bench.score import data_for
     from benchkit.core.recipes import SplitRecipe
     from benchkit.tasks.calibration import calibration_for, calibration_from_file
-    from benchkit.tasks.own import task_from
+    from benchkit.tasks.table import task_named
 
-    known = None if task is None else task_from(task)
+    known = None if task is None else task_named(task)
     folder = None if known is None else data_for(known, data)
     count, seed = recipe.calibration_examples, recipe.seed
     if file is not None:
