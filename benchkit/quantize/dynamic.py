@@ -20,7 +20,7 @@ from benchkit.core.artifacts import Artifact
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import QuantizeRecipe
 from benchkit.quantize.embeddings import quantize_embeddings
-from benchkit.quantize.graph_files import EXTERNAL_ABOVE_BYTES, weights_bytes
+from benchkit.quantize.graph_files import EXTERNAL_ABOVE_BYTES, save_graph, weights_bytes
 from benchkit.quantize.making import Job, Method, make_artifact
 from benchkit.quantize.messages import taken_messages
 from benchkit.tasks.calibration import Calibration
@@ -92,6 +92,11 @@ def write_dynamic(
             # find data type for weight_name"; `check_quantizable` has seen that all weights are fp32.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
+    if is_large:  # What came out may fit into one file, and onnxruntime's second one is for its owner's eyes only.
+        small = onnx.load(path)
+        for written in path.parent.glob(f"{path.name}*"):
+            written.unlink()
+        save_graph(small, path)
     return messages
 
 

@@ -20,7 +20,7 @@ from benchkit.core.errors import BenchkitError
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import QuantizeRecipe
 from benchkit.quantize.embeddings import drop_unused_weights, long_tables, quantize_embeddings
-from benchkit.quantize.graph_files import save_graph
+from benchkit.quantize.graph_files import EXTERNAL_ABOVE_BYTES, save_graph, weights_bytes
 from benchkit.quantize.graphs import linear_nodes, name_nodes
 from benchkit.quantize.making import Job, Method, make_artifact
 from benchkit.quantize.messages import imported_quietly, taken_messages
@@ -102,6 +102,11 @@ def _at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Bring a graph to an opset that has int4; the quantizer itself would change the number alone."""
     if all(entry.version >= opset for entry in model.opset_import if entry.domain in ("", "ai.onnx")):
         return model
+    if weights_bytes(model) > EXTERNAL_ABOVE_BYTES:
+        raise BenchkitError(
+            f"int4 tables need opset {opset}, and onnx converts no graph of more than 2 GiB",
+            remedy="leave the embeddings as they are: --set embeddings=false, or choose weight-int8",
+        )
     try:
         converted: onnx.ModelProto = onnx.version_converter.convert_version(model, opset)
     except (RuntimeError, ValueError) as error:

@@ -9,7 +9,8 @@ from onnx import TensorProto, numpy_helper
 
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
-from benchkit.quantize import half
+from benchkit.quantize import dynamic, graph_files, half, weights
+from benchkit.tasks.calibration import Calibration
 
 Quantize = Callable[..., Artifact]
 
@@ -82,3 +83,18 @@ def test_what_is_too_large_is_refused_by_name(
     with pytest.raises(BenchkitError, match="fp16 takes at most") as caught:
         quantize(fp32, "fp16")
     assert "weight-int8" in caught.value.remedy
+
+
+def test_a_graph_above_two_gigabytes(
+    fp32: Artifact, texts: Calibration, quantize: Quantize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such graphs come with their weights in a second file; here any graph does."""
+    for module in (graph_files, dynamic, weights):
+        monkeypatch.setattr(module, "EXTERNAL_ABOVE_BYTES", 1000)
+    for method in ("dynamic-int8", "static-int8", "weight-int8"):
+        made = quantize(fp32, method, texts)
+        assert {"model.onnx", "model.onnx_data"} <= set(made.manifest.files)
+        assert made.size_bytes == made.manifest.notes["size_after_bytes"] > 10_000
+    with pytest.raises(BenchkitError, match="onnx converts no graph of more than 2 GiB") as caught:
+        quantize(fp32, "weight-int4")
+    assert "embeddings=false" in caught.value.remedy
