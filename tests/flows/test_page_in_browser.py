@@ -122,7 +122,7 @@ def values(browser, number):
 
 
 def heading(browser, number):
-    return browser.find_element("css selector", ff"{TABLE} thead th:nth-child({number})")
+    return browser.find_element("css selector", f"{TABLE} thead th:nth-child({number})")
 
 
 def test_it_loads_without_an_error_or_a_request(loaded, page):
