@@ -79,10 +79,10 @@ def test_joules_from_end_to_end(script, measure, tmp_path: Path, monkeypatch) ->
         assert gross_j == pytest.approx(reading["joules"] / window["examples"], rel=1e-6)
     # The thread that moves the counters lags behind on a busy machine: one window may miss some of its joules.
     watts = [window["reading"]["joules"] / window["reading"]["wall_s"] for window in windows]
-    assert statistics.median(watts) == pytest.approx(BUSY_W, rel=0.1)
-    assert energy.details["idle_w"] == [pytest.approx(IDLE_W, rel=0.1)] * 2
+    assert statistics.median(watts) == pytest.approx(BUSY_W, rel=0.15)
+    assert energy.details["idle_w"] == [pytest.approx(IDLE_W, rel=0.4)] * 2  # A process takes a while to leave
     net, gross = record.statistic("energy_package", "net_median"), record.statistic("energy_package", "median")
-    assert net.value / gross.value == pytest.approx((BUSY_W - IDLE_W) / BUSY_W, rel=0.1)
+    assert net.value / gross.value == pytest.approx((BUSY_W - IDLE_W) / BUSY_W, rel=0.2)
 
 
 def test_a_counter_that_cannot_be_read_is_a_reason_and_no_number(script, measure, tmp_path: Path, monkeypatch) -> None:
