@@ -27,7 +27,7 @@ _BERT_LIKE = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-robe
 # the peaks is the roof under which all of its parts lie. fp16 has bf16's rate wherever a CPU has both.
 _TYPES_BY_PRECISION = {"fp32": ("fp32",), "unknown": ("fp32",), "bf16": ("bf16", "fp32"), "fp16": ("bf16", "fp32")}
 _INT8_TYPES = ("int8", "fp32")
-_WEIGHT_BYTES = {"fp32": 4, "unknown": 4, "bf16": 2, "fp16": 2}
+_WEIGHT_BYTES = {"fp32": 4.0, "unknown": 4.0, "bf16": 2.0, "fp16": 2.0, "weight-int4": 0.5}
 _ACTIVATION_BYTES = 4  # Between operators a CPU graph keeps fp32, quantized or not.
 
 
@@ -118,7 +118,7 @@ def encoder_work(
     if isinstance(shape, NotMeasured):
         return shape
     width, wide, layers = shape.hidden_size, shape.intermediate_size, shape.layers
-    weight_bytes = 1 if "int8" in precision else _WEIGHT_BYTES.get(precision, 4)
+    weight_bytes = 1.0 if "int8" in precision else _WEIGHT_BYTES.get(precision, 4.0)
     matrices = weight_bytes * layers * (4 * width**2 + 2 * width * wide)
     vectors = _ACTIVATION_BYTES * layers * (9 * width + wide)
     activations = _ACTIVATION_BYTES * batch_size * sequence_length * width * (1 + 2 * layers)
@@ -240,11 +240,16 @@ def _shares(
 
 
 def _types_of(precision: str) -> tuple[str, ...]:
-    return _INT8_TYPES if "int8" in precision else _TYPES_BY_PRECISION.get(precision, ("fp32",))
+    return _INT8_TYPES if _is_integer(precision) else _TYPES_BY_PRECISION.get(precision, ("fp32",))
+
+
+def _is_integer(precision: str) -> bool:
+    """Whether factors are multiplied as integers of 8 bits; weights of 4 bits are widened to those."""
+    return "int8" in precision or "int4" in precision
 
 
 def _notes(precision: str) -> list[str]:
-    if "int8" in precision:
+    if _is_integer(precision):
         return ["attention's own products and what lies between the products run in fp32, under the int8 roof here"]
     if precision not in _TYPES_BY_PRECISION or precision == "unknown":
         return [f"precision '{precision}' is held against the peak of fp32"]

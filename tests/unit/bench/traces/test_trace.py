@@ -237,6 +237,7 @@ def test_fp32_asked_for_and_something_else_ran() -> None:
 def test_a_precision_that_names_no_format_is_not_judged() -> None:
     found = coverage([float_node("MatMul", 75, CPU)])
     assert violations(found, provider=CPU, precision="unknown") == []
+    assert violations(found, provider=CPU, precision="weight-int8") == [], "a word about the weights alone"
     assert violations(coverage([float_node("Add", 75, CPU)]), provider=CPU, precision="dynamic-int8") == []
 
 
