@@ -186,7 +186,7 @@ def splits_of(task: Task, split: str, data: Path) -> tuple[str, ...]:
     """Return the split, and its mismatched half where the task has one and its file is there."""
     other = f"{split}_mismatched"
     file = task.layout.files.get(other)
-    is_there = file is not None and ((task.home or data) / task.folder / file).is_file()
+    is_there = file is not None and (task.folder_in(data) / file).is_file()
     return (split, other) if is_there else (split,)
 
 
@@ -207,7 +207,7 @@ def _rows_about(task: Task, split: str, data: Path) -> int | None:
     layout = task.layout.of_split(split)
     if layout.format == "parquet":
         return None
-    with ((task.home or data) / task.folder / task.layout.files[split]).open("rb") as file:
+    with (task.folder_in(data) / task.layout.files[split]).open("rb") as file:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     return max(1, lines - (layout.format != "jsonl" and not layout.headless))
 

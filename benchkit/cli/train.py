@@ -44,7 +44,8 @@ def command(
     each process, machines share the output folder, and only the main process writes and prints.
     """
     from benchkit.cli.talk import progress_on
-    from benchkit.pipeline.train_all import is_main, plan_training, train_all
+    from benchkit.core.launcher import is_main_process
+    from benchkit.pipeline.train_all import plan_training, train_all
     from benchkit.pipeline.trainings import order_from
 
     order = order_from(
@@ -59,7 +60,7 @@ def command(
     if dry_run:
         _print_plan(plan_training(order, jobs=count))
         return Exit.OK
-    progress = progress_on(quiet=quiet or not is_main())
+    progress = progress_on(quiet=quiet or not is_main_process())
     made = train_all(order, jobs=count, progress=progress)
     progress("train", 1.0)
     if made:

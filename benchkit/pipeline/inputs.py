@@ -25,7 +25,7 @@ def split_file(task: Task, split: str, data: Path) -> Path:
         raise BenchkitError(
             f"task '{task.name}' has no {split} file, only {', '.join(files)}", remedy=f"add '{split}' to the task file"
         )
-    return folder_of(task, data) / task.folder / files[split]
+    return task.folder_in(data) / files[split]
 
 
 def train_digest(task: Task, data: Path) -> str:

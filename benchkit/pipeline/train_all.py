@@ -15,6 +15,7 @@ import filelock
 
 from benchkit.core.artifacts import Artifact, load_artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.launcher import is_main_process, process_count
 from benchkit.core.manifest import MANIFEST, Manifest, read_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.store import explained_writes
@@ -24,7 +25,7 @@ from benchkit.host.topology import smt_siblings
 from benchkit.pipeline.outlook import Outlook, in_words
 from benchkit.pipeline.side_by_side import clear_after, train_side_by_side
 from benchkit.pipeline.steps import STEP_NOTE, Workshop, read_note
-from benchkit.pipeline.trainings import Order, Training, world_size
+from benchkit.pipeline.trainings import Order, Training
 
 # Weights, gradients and the two moments of Adam are 4 times the encoder; activations, the interpreter and torch are
 # the rest. Two trainings of MiniLM-L6 (90.9 MB) on MRPC at batch 32 had peaks (VmHWM) of 1.80 and 1.96 GB.
@@ -113,7 +114,7 @@ def train_all(order: Order, *, jobs: int | None = None, progress: Progress = sil
     Raises:
         BenchkitError: Something is wrong with all of them: the data, the encoder, a teacher.
     """
-    if not is_main():
+    if not is_main_process():
         _follow(order)
         return []
     order.trainings(threads=1)  # What is wrong with data and teachers is told before anything is made or fetched.
@@ -254,10 +255,10 @@ def _made(training: Training, plan: Plan, error: BenchkitError | None) -> Made:
 def _jobs(order: Order, jobs: int | None, encoder_bytes: int | None) -> tuple[int, str]:
     """Return how many trainings run side by side, and what there is to say about it."""
     wanted, device = len(order.targets), order.file.train.device
-    if world_size() > 1:
+    if process_count() > 1:
         if jobs is not None and jobs > 1:
             raise BenchkitError(
-                f"--jobs {jobs} with {world_size()} processes that train together",
+                f"--jobs {jobs} with {process_count()} processes that train together",
                 remedy="leave out --jobs: under accelerate launch there is one training at a time",
             )
         return 1, ""
@@ -315,11 +316,6 @@ def _sole_user(order: Order, progress: Progress) -> Iterator[None]:
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
-
-
-def is_main() -> bool:
-    """Tell whether this process writes and prints: all do but the followers of a training on several devices."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _follow(order: Order) -> None:

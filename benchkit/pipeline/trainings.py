@@ -12,6 +12,7 @@ from typing import Any
 from benchkit.bench.score import data_for
 from benchkit.core.artifacts import Artifact, check_replaceable, load_artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.launcher import process_count
 from benchkit.core.manifest import MANIFEST
 from benchkit.core.overrides import beside, load_overridden
 from benchkit.core.progress import Progress
@@ -188,8 +189,8 @@ class Order:
         }
         if teacher is not None:
             inputs["teacher"] = teacher.manifest.id
-        if world_size() > 1:
-            inputs["processes"] = world_size()  # Each has a batch of its own.
+        if process_count() > 1:
+            inputs["processes"] = process_count()  # Each has a batch of its own.
         return Training(
             name=name,
             task_text=task_text,
@@ -212,11 +213,6 @@ class Order:
                 remedy="train it first, or correct 'teacher' in the recipe ({task} and {seed} are filled in)",
             )
         return load_artifact(path)
-
-
-def world_size() -> int:
-    """Return how many processes train together, as `accelerate launch` and torchrun tell it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def order_from(

@@ -13,6 +13,7 @@ from benchkit.core.records import ArtifactFacts, Measured, Record, Statistic
 from benchkit.report import loose
 from benchkit.report.plain import NAME_LENGTH, clean, prefix
 from benchkit.report.settings_in_words import SETTINGS, TUNING, in_words, load_in_words, transfers_in_words, varying
+from benchkit.tasks.batching import FELT_DIFFERENCE
 from benchkit.tasks.table import TASKS
 
 
@@ -40,10 +41,6 @@ class Place(NamedTuple):
         copies = f"copies {self.transfers}" if self.transfers == "not timed" else ""
         lengths = f"lengths from {self.lengths_from}" if self.lengths_from else ""
         return tuple(filter(None, [scenario, self.load, lengths, copies]))
-
-
-# Above what other batches change in fp32 by the order of its sums.
-_FELT_DIFFERENCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +88,7 @@ class Score:
         batching = loose.at(loose.details(self.record, "score"), "batching")
         changed, sample = (loose.number(loose.at(batching, key)) for key in ("changed_answers", "sample"))
         difference = loose.number(loose.at(batching, "max_logit_difference"))
-        if difference is None or difference < _FELT_DIFFERENCE or sample is None:
+        if difference is None or difference < FELT_DIFFERENCE or sample is None:
             return ""
         return (
             f"{clean(self.record.artifact.name, NAME_LENGTH)} answers differently in other batches: logits by up to "

@@ -11,14 +11,12 @@ import numpy.typing as npt
 
 from benchkit.core.errors import BenchkitError
 from benchkit.tasks.answering import Answerer, Logits
-from benchkit.tasks.batching import Batching
+from benchkit.tasks.batching import FELT_DIFFERENCE, Batching
 from benchkit.tasks.metrics import predictions
 from benchkit.tasks.tokenization import Encoded
 
 SAMPLE = 64
 BATCHED = 8
-# Above what other batches change in fp32 by the order of its sums, which is some 1e-6.
-FELT_DIFFERENCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

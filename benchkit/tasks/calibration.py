@@ -146,7 +146,7 @@ def _lines(path: Path) -> list[tuple[str, ...]]:
 
 def _validation_texts(task: Task, data: Path) -> set[tuple[str, ...]]:
     """Return every text of the splits that scores are made on; none where such a file is not there."""
-    home = (task.home or data) / task.folder
+    home = task.folder_in(data)
     found: set[tuple[str, ...]] = set()
     for split, file in task.layout.files.items():
         if split.startswith("validation") and (home / file).is_file():

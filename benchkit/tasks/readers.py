@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -49,6 +49,16 @@ class Examples:
     def __len__(self) -> int:
         """Return the number of examples."""
         return len(self.first)
+
+    def take(self, rows: Iterable[int]) -> "Examples":
+        """Return some of the examples, in the order given."""
+        rows = list(rows)
+        return dataclasses.replace(
+            self,
+            first=tuple(self.first[row] for row in rows),
+            second=None if self.second is None else tuple(self.second[row] for row in rows),
+            labels=None if self.labels is None else tuple(self.labels[row] for row in rows),
+        )
 
 
 def read_split(task: Task, split: str, data: Path) -> Examples:

@@ -129,10 +129,4 @@ def _shares(groups: Sequence[_Group], size: int) -> dict[int, int]:
 
 def _part(examples: Examples, groups: Sequence[_Group], name: str) -> Examples:
     rows = sorted(row for group in groups for row in group.rows)
-    return dataclasses.replace(
-        examples,
-        split=f"{examples.split}:{name}",
-        first=tuple(examples.first[row] for row in rows),
-        second=None if examples.second is None else tuple(examples.second[row] for row in rows),
-        labels=None if examples.labels is None else tuple(examples.labels[row] for row in rows),
-    )
+    return dataclasses.replace(examples.take(rows), split=f"{examples.split}:{name}")

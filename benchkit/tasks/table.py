@@ -44,6 +44,10 @@ class Task:
         """Tell whether the answer is a number instead of a label."""
         return not self.labels
 
+    def folder_in(self, data: Path) -> Path:
+        """Return the folder of its files: below `data`, or where a task that knows its own home lies."""
+        return (self.home or data) / self.folder
+
     @property
     def outputs(self) -> int:
         """Width of the logits."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from benchkit.core.artifacts import Artifact
 from benchkit.core.errors import BenchkitError
+from benchkit.core.launcher import is_main_process
 from benchkit.core.manifest import environment_versions, write_manifest
 from benchkit.core.progress import Progress, silent
 from benchkit.core.recipes import SplitRecipe, TrainRecipe
@@ -25,7 +26,6 @@ from benchkit.train.modes import Prepared, prepare
 from benchkit.train.objectives import Objective, objective_for
 from benchkit.train.precision import resolved_precision
 from benchkit.train.probe import Probed, fit_probe, probe_warnings
-from benchkit.train.processes import is_main_process
 from benchkit.train.resuming import begin_work
 from benchkit.train.scores import baseline_of, evaluation_of, headline_of, score_warnings
 from benchkit.train.teacher import teacher_facts

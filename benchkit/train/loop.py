@@ -16,13 +16,14 @@ import torch
 import transformers
 
 from benchkit.core.errors import EnvironmentLacks
+from benchkit.core.launcher import is_main_process, process_count
 from benchkit.core.progress import Progress, silent
 from benchkit.train import resuming
 from benchkit.train.early_stopping import Best, EarlyStopping
 from benchkit.train.grouping import LengthGroups
 from benchkit.train.objectives import Objective
 from benchkit.train.precision import check_device
-from benchkit.train.processes import is_main_process, process_count, said_by_main
+from benchkit.train.processes import said_by_main
 from benchkit.train.quiet import quiet_libraries
 from benchkit.train.watch import Trained, Watch
 

@@ -65,12 +65,7 @@ def drawn(examples: Examples, most: int | None, seed: int) -> Examples:
     if most is None or most >= len(examples):
         return examples
     rows = sorted(np.random.default_rng(seed).choice(len(examples), size=most, replace=False).tolist())
-    return dataclasses.replace(
-        examples,
-        first=tuple(examples.first[row] for row in rows),
-        second=None if examples.second is None else tuple(examples.second[row] for row in rows),
-        labels=None if examples.labels is None else tuple(examples.labels[row] for row in rows),
-    )
+    return examples.take(rows)
 
 
 def add_teacher(

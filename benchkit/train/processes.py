@@ -1,18 +1,8 @@
-"""Which of several processes this one is, as `accelerate launch` and torchrun tell it. Talking is left to Trainer."""
-
-import os
+"""What processes that train together tell each other, beside what Trainer does."""
 
 import torch
 
-
-def process_count() -> int:
-    """Return how many processes train together; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main_process() -> bool:
-    """Tell whether this process is the one that writes; always true without a launcher."""
-    return int(os.environ.get("RANK", "0")) == 0
+from benchkit.core.launcher import process_count
 
 
 def said_by_main(flag: bool, device: torch.device) -> bool:

@@ -135,7 +135,7 @@ from benchkit.core.recipes import SplitRecipe, TrainRecipe
 from benchkit.tasks.table import TASKS
 from benchkit.train import loop
 from benchkit.train.finetune import finetune
-from benchkit.train.processes import is_main_process
+from benchkit.core.launcher import is_main_process
 loop._SAVE_EVERY_S = 0.0
 encoder, data, out, work = map(Path, sys.argv[1:])
 mine = out if is_main_process() else out.with_name("other")
